@@ -1,0 +1,29 @@
+"""Column names as the server sent them, made into keys that JSON, Loki and a human can use."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+LONGEST_NAME = 128  # a server that sends more has sent the expression instead of a name
+
+_OTHERS = re.compile(r"[^a-z0-9]+")
+
+
+def normalised(columns: Sequence[str], reserved: Iterable[str]) -> tuple[str, ...]:
+    """Lower-case ASCII keys in the same order, each unique and none of `reserved`; a clash gets `_2`, `_3`, ..."""
+    taken = dict.fromkeys(reserved, 1)  # and the last suffix tried, so that a thousand equal names don't cost a million
+    names = []
+    for position, column in enumerate(columns, start=1):
+        # Cut before lower(): a name of megabytes must not be copied more than once.
+        name = _OTHERS.sub("_", column[: 4 * LONGEST_NAME].lower())[:LONGEST_NAME] or f"column_{position}"
+        unique = name
+        while unique in taken:
+            taken[name] += 1
+            unique = f"{name}_{taken[name]}"
+        taken[unique] = 1
+        names.append(unique)
+    return tuple(names)
