@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from typing import Protocol
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+
+
+def utc_stamp(ns: int) -> str:
+    """Return `ns` since 1970 as RFC 3339 in UTC with nine digits, as in a record's `ts`."""
+    moment = _EPOCH + dt.timedelta(microseconds=ns // 1000)
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}{ns % 1000:03d}Z"
 
 
 class Clock(Protocol):

@@ -1,0 +1,39 @@
+# Everything that is done to this repository; needs Python 3.9 or newer and nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PACKAGES := pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check lint types proof bench matrix clean
+
+demo: $(VENV)/demo.stamp ## show the service at work against a simulated SQreamDB; SECONDS=N ends it after N seconds
+	$(BIN)/sqmon demo $(if $(SECONDS),--seconds $(SECONDS))
+
+test: $(VENV)/dev.stamp ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types ## formatting, lint, types (layers and docs are tests)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+matrix: ## the contract tests with every supported Python, the oldest dependencies and the newest pysqream
+	tests/matrix.sh $(PYTHONS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis sqmon-demo
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: setup.cfg | $(VENV)/bin/python
+	$(BIN)/$(PACKAGES) --editable .
+	touch $@
+
+$(VENV)/dev.stamp: setup.cfg | $(VENV)/bin/python
+	$(BIN)/$(PACKAGES) --editable '.[dev]'
+	touch $@

@@ -1,0 +1,132 @@
+"""The settings of one run, as frozen values that are made once and handed on in pieces."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Optional
+
+from sqmon.errors import ConfigError
+
+_UNSAFE = '"\\'
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where SQreamDB is and who logs in. Only ASCII without quotes and backslashes: pysqream builds its login from them as they are."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    service: str
+    clustered: bool = False
+    use_ssl: bool = False
+    password_file: Optional[Path] = None
+    password: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("host", "database", "user", "service"):
+            value = getattr(self, name)
+            if not value or not _sendable(value):
+                raise ConfigError(
+                    [f"--{name}: {value!r} can't be sent to SQreamDB; use ASCII without quotes, backslashes and control characters"]
+                )
+        self.read_password()
+
+    def read_password(self) -> str:
+        """Return the password as it is now: the file is read anew for each login, so a rotated password needs no restart.
+
+        Raises ConfigError without ever naming the password.
+        """
+        password, source = self.password, "--password"
+        if self.password_file is not None:
+            source = f"--password_file {self.password_file}"
+            try:
+                password = self.password_file.read_text("utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                raise ConfigError([f"{source}: can't be read: {reason}"]) from None
+        if not _sendable(password):
+            raise ConfigError(
+                [f"{source}: SQreamDB's client can't send this password; use ASCII without quotes, backslashes and control characters"]
+            )
+        return password
+
+
+def _sendable(text: str) -> bool:
+    return text.isascii() and text.isprintable() and not any(character in text for character in _UNSAFE)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of the metrics file: what to send, how often, and how long to wait."""
+
+    name: str
+    interval: float
+    """Seconds between polls."""
+    timeout: float
+    """Seconds that a login or one poll may take."""
+    query: str
+    is_command: bool = False
+    """A state-changing call that was allowed on purpose: its result is an event, never a record."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where lines go: segments below `log_dir`, or one file of all metrics."""
+
+    log_dir: Path
+    single_file: Optional[Path] = None
+    segment_bytes: int = 64 << 20
+    segment_seconds: float = 24 * 3600
+    buffer_bytes: int = 8 << 20
+    backups: int = 7
+    """Old files kept of a single file."""
+    fsync: Literal["interval", "seal", "never"] = "interval"
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the start-up checks ask after."""
+
+    connection: Connection
+    allow_gpu: bool
+    loki: Optional[tuple[str, int]]
+    """None in file-only mode: there is no agent, so no Loki either."""
+    startup_timeout: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that one `sqmon run` needs to know."""
+
+    connection: Connection
+    output: Output
+    metrics_file: Optional[Path]
+    """None: the catalogue's five."""
+    outside: Outside
+    query_timeout: Optional[float]
+    retention_seconds: float
+    retention_bytes: int
+    min_free_bytes: int
+    cluster: str
+
+
+def default_log_dir() -> Path:
+    """Return /var/log/sqmon where it can be written to, else ./logs."""
+    system = Path("/var/log/sqmon")
+    return system if os.access(system, os.W_OK | os.X_OK) else Path("logs")
+
+
+def default_metrics_file() -> Optional[Path]:
+    """Return the first metrics file that exists of the places where one is looked for, or None for the catalogue's five."""
+    for path in (
+        Path("monitor_input.json"),
+        Path("config_files/monitor_input.json"),
+        Path("/etc/sqmon/monitor_input.json"),
+    ):
+        if path.is_file():
+            return path
+    return None

@@ -1,0 +1,140 @@
+"""Sockets that answer before a deadline or fail, all of one connection together, whatever the driver above them believes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import Optional, Union
+
+from sqmon.errors import QueryTimeoutError
+
+PING_SECONDS = 10.0
+"""How often SQreamDB wants to hear from a client that waits for an answer (pysqream's own rhythm)."""
+
+_PING_TEXT = b'{"ping":"ping"}'
+_PING = b"\x08\x01" + len(_PING_TEXT).to_bytes(8, "little") + _PING_TEXT
+
+
+class Guard:
+    """What the sockets of one connection share: the deadline of the running step, and the failure that ended everything."""
+
+    def __init__(self) -> None:
+        self.pings = False
+        """Whether a reader that waits sends pings; no thread does."""
+        self.failure: Optional[Exception] = None
+        self._sockets: list[GuardedSocket] = []
+        self._seconds = 0.0
+        self._deadline = 0.0
+
+    def start(self, seconds: float) -> None:
+        """Begin a step that may take `seconds` in all."""
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Return the seconds left; raises socket.timeout when there are none (pysqream and Python 3.9 know it by that name)."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            text = f"no answer within {self._seconds:g} s"
+            self.fail(QueryTimeoutError(text))
+            raise socket.timeout(text)
+        return left
+
+    def check(self) -> float:
+        """Return the seconds left for a socket that is still of use; raises OSError for one that is not."""
+        if self.failure is not None:
+            raise ConnectionAbortedError("the connection was given up")
+        return self.remaining()
+
+    def fail(self, failure: Exception) -> None:
+        """Remember the first failure; what a driver raises on top of it is noise."""
+        if self.failure is None:
+            self.failure = failure
+
+    def watch(self, raw: socket.socket) -> GuardedSocket:
+        """Return `raw`, connected, as a socket of this guard."""
+        guarded = GuardedSocket(raw, self)
+        self._sockets.append(guarded)
+        return guarded
+
+    def shut(self) -> None:
+        """Close every socket, without a word to the other side."""
+        for guarded in self._sockets:
+            guarded.shut()
+        self._sockets.clear()
+
+
+class GuardedSocket:
+    """The part of a socket that pysqream uses, bound to its guard's deadline."""
+
+    def __init__(self, raw: socket.socket, guard: Guard) -> None:
+        self._raw = raw
+        self._guard = guard
+        self._timeout: Optional[float] = None
+
+    def recv_into(self, view: memoryview) -> int:
+        """Wait for bytes, sending a ping now and then where the server knows them; raises socket.timeout at the deadline."""
+        ping_due = time.monotonic() + PING_SECONDS
+        while True:
+            patience = self._guard.check()
+            if self._timeout is not None:
+                patience = min(patience, self._timeout)
+            elif self._guard.pings:
+                patience = min(patience, max(ping_due - time.monotonic(), 0.001))
+            self._raw.settimeout(patience)
+            try:
+                return self._raw.recv_into(view)
+            except socket.timeout:
+                if self._timeout is not None:
+                    raise
+            if self._guard.pings and time.monotonic() >= ping_due:
+                ping_due += PING_SECONDS
+                self.send(_PING)
+
+    def send(self, data: Union[bytes, memoryview]) -> int:
+        """Send all of `data`: pysqream ignores how much of it a send took."""
+        self._raw.settimeout(self._guard.check())
+        try:
+            self._raw.sendall(data)
+        except socket.timeout:
+            self._guard.remaining()
+            raise
+        return len(data)
+
+    def settimeout(self, seconds: Optional[float]) -> None:
+        """Limit each single wait, besides the deadline; None for no such limit."""
+        self._timeout = seconds
+
+    def gettimeout(self) -> Optional[float]:
+        """Return what settimeout was given."""
+        return self._timeout
+
+    def close(self) -> None:
+        """Close the socket, as its owner does who opens another one."""
+        self._raw.close()
+
+    def shut(self) -> None:
+        """Close the socket for whoever is still blocked in it, too."""
+        with contextlib.suppress(OSError):
+            self._raw.shutdown(socket.SHUT_RDWR)
+        self._raw.close()
+
+
+class ReaderPings:
+    """Stands in for pysqream's ping thread, which holds processes back at their end: the reader that waits sends the pings."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self.done = False
+
+    def start(self) -> None:
+        """From now on the guard's readers send pings."""
+        self._guard.pings = True
+
+    def halt(self) -> None:
+        """Nothing runs that would have to be halted."""
+        self.done = True
+
+    def join(self, timeout: Optional[float] = None) -> None:
+        """Nothing runs that would have to be waited for."""

@@ -1,0 +1,39 @@
+"""Which kind of file the lines of a metric go to."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from sqmon.clock import Clock
+from sqmon.config import Output
+from sqmon.line_writer import Dropped, LineWriter
+from sqmon.segments import Sealed, SegmentOptions, SegmentWriter
+
+
+def open_writer(
+    output: Output,
+    metric: str,
+    *,
+    clock: Clock,
+    on_sealed: Callable[[Sealed], None],
+    on_dropped: Callable[[Dropped], None],
+) -> LineWriter:
+    """Return the writer of one stream; it makes files lazily and never raises OSError."""
+    if output.single_file is not None:
+        from sqmon.single_file import SingleFileWriter  # TEMP
+
+        return SingleFileWriter(
+            output.single_file,
+            max_bytes=output.segment_bytes,
+            backups=output.backups,
+            buffer_bytes=output.buffer_bytes,
+            clock=clock,
+            on_dropped=on_dropped,
+        )
+    options = SegmentOptions(
+        max_bytes=output.segment_bytes,
+        max_age_s=output.segment_seconds,
+        buffer_bytes=output.buffer_bytes,
+        fsync=output.fsync,
+    )
+    return SegmentWriter(output.log_dir, metric, options, clock=clock, on_sealed=on_sealed, on_dropped=on_dropped)

@@ -1,0 +1,61 @@
+"""When to poll: ticks that don't drift, and the waits of a metric that fails."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import NamedTuple
+
+
+class Tick(NamedTuple):
+    """One moment at which a poll is due."""
+
+    due: float
+    """Monotonic seconds."""
+    skipped: int
+    """Ticks that passed before this one without a poll, because the poll before took too long."""
+
+
+class Schedule:
+    """Ticks at `start + n * interval`: a late poll delays none of the later ones, and missed ones are skipped, never caught up."""
+
+    def __init__(self, interval: float, start: float) -> None:
+        self._interval = interval
+        self._start = start
+        self._number = -1
+
+    def next(self, now: float) -> Tick:
+        """Return the first tick after the last one that is not yet a whole interval in the past; the first call returns `start`."""
+        following = self._number + 1
+        # The small term forgives the rounding of `now`: a tick that is due this very moment is not a missed one.
+        passed = math.floor((now - self._start) / self._interval + 1e-9)
+        number = max(following, passed) if following else 0
+        self._number = number
+        return Tick(self._start + number * self._interval, number - following)
+
+
+def spread(index: int, count: int, shortest_interval: float) -> float:
+    """Return how many seconds after the others' start metric `index` of `count` begins, so that they don't hit the server in one instant.
+
+    The starts cover one second, or the shortest interval when that is shorter.
+    """
+    return min(1.0, shortest_interval) * index / max(count, 1)
+
+
+class Backoff:
+    """Waits between attempts that fail: 1 s, doubled up to 60 s, each shortened by up to a quarter so that metrics don't march in step."""
+
+    def __init__(self, *, first: float = 1.0, longest: float = 60.0, healthy_after: float = 60.0, jitter: random.Random) -> None:
+        self._first = first
+        self._longest = longest
+        self._healthy_after = healthy_after
+        self._jitter = jitter
+        self._failures = 0
+
+    def wait(self, lasted: float) -> float:
+        """Return the seconds to wait after an attempt that lived for `lasted` seconds; a healthy minute starts the row anew."""
+        if lasted >= self._healthy_after:
+            self._failures = 0
+        wait = min(self._longest, self._first * 2.0**self._failures)
+        self._failures = min(self._failures + 1, 30)
+        return wait * (1 - self._jitter.random() / 4)

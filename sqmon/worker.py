@@ -1,0 +1,171 @@
+"""The process of one metric, seen from inside: log in, poll at each tick, end at the first error (runs in the forkserver's children)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from types import FrameType
+from typing import Iterator, Optional
+
+from sqmon.clock import Clock, SystemClock
+from sqmon.config import Connection, Metric, Output
+from sqmon.database import Database
+from sqmon.errors import LoginError, QueryTimeoutError, SqmonError, StatementError
+from sqmon.line_writer import LineWriter
+from sqmon.output import open_writer
+from sqmon.poller import Poller
+from sqmon.record import Encoder
+from sqmon.reports import Connected, Failed, Pending, RecordsDropped, Report, SegmentSealed, Step, encode
+from sqmon.schedule import Schedule
+
+_RETRY_SECONDS = 0.5
+_LONGEST_TRACEBACK = 16000
+_IDLE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """All that a worker is ever told."""
+
+    metric: Metric
+    run_id: str
+    connection: Connection
+    output: Output
+
+
+class Stopped(BaseException):
+    """SIGTERM came while the worker was waiting for somebody; not an Exception, so that nothing on the way takes it for an error."""
+
+
+def main(start: Start, pipe: socket.socket) -> None:
+    """Run one worker until SIGTERM, the first error, or the death of the supervisor; ends the process itself."""
+    code = 1
+    try:
+        _follow_supervisor()
+        code = Worker(start, pipe, clock=SystemClock()).run()
+    finally:
+        # Nothing of ours is left to flush, and no thread or finalizer of a driver may hold the process.
+        os._exit(code)
+
+
+def _follow_supervisor() -> None:
+    """End at once when the supervisor is gone, whatever the main thread is blocked in."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
+
+
+class Worker:
+    """One run of one metric."""
+
+    def __init__(self, start: Start, pipe: socket.socket, *, clock: Clock) -> None:
+        self._start = start
+        self._pipe = pipe
+        self._clock = clock
+        self._stopping = False
+        self._may_interrupt = False
+        self._pending = 0
+        for number in (signal.SIGINT, signal.SIGHUP):
+            # A terminal sends these to the whole group; only the supervisor answers them.
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def run(self) -> int:
+        """Poll until told to stop (returns 0) or until the first error, which is reported (returns 1)."""
+        try:
+            with contextlib.closing(self._open_writer()) as writer:
+                self._poll_forever(writer)
+        except Stopped:
+            pass
+        except LoginError as error:
+            self._report(Failed("refused", str(error)))
+        except QueryTimeoutError as error:
+            self._report(Failed("timeout", str(error)))
+        except StatementError as error:
+            self._report(Failed("statement", str(error)))
+        except SqmonError as error:
+            self._report(Failed("connection", str(error)))
+        except BrokenPipeError:
+            pass  # the supervisor is gone, and with it everybody who could be told
+        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor must hear of it
+            self._report(Failed("bug", f"{type(error).__name__}: {error}", traceback.format_exc()[-_LONGEST_TRACEBACK:]))
+        return 0 if self._stopping else 1
+
+    def _poll_forever(self, writer: LineWriter) -> None:
+        metric = self._start.metric
+        with contextlib.closing(Database(self._start.connection)) as database:
+            with self._interruptible():
+                self._report(Step("login", metric.timeout))
+                database.connect(metric.timeout)
+            self._report(Connected())
+            encoder = Encoder(metric.name, self._start.run_id)
+            poller = Poller(metric, database, encoder, writer, clock=self._clock, report=self._report)
+            schedule = Schedule(metric.interval, self._clock.monotonic())
+            try:
+                while True:
+                    tick = schedule.next(self._clock.monotonic())
+                    self._wait(tick.due, poller, writer)
+                    with self._interruptible():
+                        fetched = poller.fetch(tick)
+                    poller.write(fetched)
+                    del fetched  # the rows of a large poll must not stay until the next one
+            finally:
+                writer.tick()
+                poller.settle()
+
+    def _wait(self, due: float, poller: Poller, writer: LineWriter) -> None:
+        """Sleep until `due`, looking after what the writer still has to do."""
+        left = due - self._clock.monotonic()
+        self._report(Step("wait", max(left, 0.0) + _RETRY_SECONDS))
+        while True:
+            writer.tick()
+            poller.settle()
+            if writer.pending != self._pending:
+                self._pending = writer.pending
+                self._report(Pending(writer.trouble, writer.pending))
+            left = due - self._clock.monotonic()
+            with self._interruptible():
+                if left <= 0:
+                    return
+                time.sleep(min(left, _RETRY_SECONDS if writer.pending else _IDLE_SECONDS))
+
+    def _open_writer(self) -> LineWriter:
+        return open_writer(
+            self._start.output,
+            self._start.metric.name,
+            clock=self._clock,
+            on_sealed=lambda sealed: self._report(SegmentSealed(sealed)),
+            on_dropped=lambda dropped: self._report(RecordsDropped(dropped)),
+        )
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let SIGTERM end what is done here; everywhere else, a write among it, it only leaves a note."""
+        self._may_interrupt = True
+        try:
+            if self._stopping:
+                raise Stopped
+            yield
+        finally:
+            self._may_interrupt = False
+
+    def _on_sigterm(self, _: int, __: Optional[FrameType]) -> None:
+        self._stopping = True
+        if self._may_interrupt:
+            self._may_interrupt = False
+            raise Stopped
+
+    def _report(self, report: Report) -> None:
+        self._pipe.send(encode(report))

@@ -1,0 +1,71 @@
+"""Ticks and backoff on made-up time."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from sqmon.schedule import Backoff, Schedule, spread
+
+
+def test_first_tick_is_the_start() -> None:
+    """The first poll is due at the start, even when the caller comes late."""
+    assert Schedule(5, 100.0).next(107.0) == (100.0, 0)
+
+
+def test_ticks_do_not_drift_over_a_day() -> None:
+    """After a day of polls that each end somewhere within their interval, ticks still lie on the grid and none was skipped."""
+    jitter = random.Random(7)
+    schedule, now = Schedule(7, 1000.3), 1000.3
+    for number in range(86400 // 7):
+        tick = schedule.next(now)
+
+        assert (pytest.approx(1000.3 + 7 * number), 0) == tick
+
+        now = tick.due + jitter.uniform(0, 6.99)
+
+
+def test_late_poll_skips_what_it_missed() -> None:
+    """A poll that took three intervals skips the ticks that are over, and the one it ends in is still polled."""
+    schedule = Schedule(2, 0.0)
+    schedule.next(0.0)
+
+    assert schedule.next(7.1) == (6.0, 2)
+    assert schedule.next(7.2) == (8.0, 0)
+
+
+def test_exactly_on_the_tick_is_not_late() -> None:
+    """Rounding in the clock does not turn a punctual tick into a missed one."""
+    schedule = Schedule(0.1, 0.0)
+    for number in range(1000):
+        assert schedule.next(number * 0.1) == (pytest.approx(number * 0.1), 0)
+
+
+def test_jump_of_the_clock_causes_no_burst() -> None:
+    """After a host that slept for an hour there is one poll, not a thousand."""
+    schedule = Schedule(2, 0.0)
+    schedule.next(0.0)
+
+    assert schedule.next(3600.5) == (3600.0, 1799)
+    assert schedule.next(3600.6) == (3602.0, 0)
+
+
+def test_starts_are_spread_over_a_second_at_most() -> None:
+    """200 metrics don't all begin in one instant, and a single one begins at once."""
+    starts = [spread(index, 200, 2.0) for index in range(200)]
+
+    assert (0.0, 200) == (starts[0], len(set(starts)))
+    assert max(starts) < 1.0
+    assert max(spread(index, 10, 0.5) for index in range(10)) < 0.5
+
+
+def test_backoff_doubles_up_to_a_minute_and_starts_fresh_after_a_healthy_one() -> None:
+    """Waits grow 1, 2, 4 ... 60 s less up to a quarter; a run of a minute makes the next wait a short one."""
+    backoff = Backoff(jitter=random.Random(1))
+
+    waits = [backoff.wait(0.5) for _ in range(8)]
+
+    for wait, full in zip(waits, (1, 2, 4, 8, 16, 32, 60, 60)):
+        assert 0.75 * full <= wait <= full
+    assert backoff.wait(60.0) <= 1.0
