@@ -1,1 +1,9 @@
 """SQreamDB on a wire, without SQreamDB: login, statements, column buffers, faults (imports nothing of the service)."""
+
+from __future__ import annotations
+
+from sqmon.simulator.certificate import CertificateError
+from sqmon.simulator.columns import Column
+from sqmon.simulator.server import Simulator
+
+__all__ = ["CertificateError", "Column", "Simulator"]

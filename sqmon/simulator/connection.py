@@ -1,0 +1,82 @@
+"""The transport half of a connection: frames in, frames out, one request at a time, faults between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Callable, Optional
+
+from sqmon.simulator import breaking, protocol
+from sqmon.simulator.faults import ANY, Faults
+from sqmon.simulator.protocol import Frames, Message, ProtocolError
+
+
+class Connection(asyncio.Protocol):
+    """Reads all the time, so that pings are swallowed whatever a statement is doing; hands on one request at a time."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self.version = protocol.VERSIONS[-1]
+        self._frames = Frames()
+        self._waiting: deque[Message] = deque()
+        self._busy = False
+        self._transport: Optional[asyncio.Transport] = None
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """Present from the first byte to the last."""
+        assert self._transport is not None
+        return self._transport
+
+    def answer(self, body: dict[str, Any]) -> None:
+        """Answer one request."""
+        raise NotImplementedError
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.gate("connect", ANY, lambda: None)
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:  # noqa: ARG002
+        """See asyncio.Protocol."""
+        self._busy = True
+        self._waiting.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        try:
+            self._waiting.extend(message for message in self._frames.feed(data) if "ping" not in message.body)
+        except ProtocolError:
+            self.transport.close()
+            return
+        self._pump()
+
+    def reply(self, body: dict[str, Any]) -> None:
+        """Send one text frame."""
+        self.transport.write(protocol.text(self.version, body))
+
+    def block(self) -> None:
+        """Answer nothing from now on; what comes is still read."""
+        self._busy = True
+
+    def resume(self, proceed: Callable[[], None]) -> None:
+        """Do what was held up, then go on with what came meanwhile."""
+        if not self.transport.is_closing():
+            self._busy = False
+            proceed()
+            self._pump()
+
+    def gate(self, step: str, function: str, proceed: Callable[[], None]) -> None:
+        """Go on, unless a fault is to act here."""
+        fault = self.faults.take(step, function)
+        if fault is None:
+            proceed()
+        else:
+            breaking.act(self, fault, proceed)
+
+    def _pump(self) -> None:
+        while self._waiting and not self._busy and not self.transport.is_closing():
+            message = self._waiting.popleft()
+            self.version = message.version
+            self.answer(message.body)

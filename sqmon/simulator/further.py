@@ -1,0 +1,165 @@
+"""The other functions that can be polled, and the table of all."""
+
+from __future__ import annotations
+
+from sqmon.simulator.functions import DEFAULTS, Function, Question, Row, both, columns, stamp
+from sqmon.simulator.metadata import CHECK_LOCKS, HEARTBEAT, READ_MANY, READ_PREFIX
+
+FLAGS = (("cudaMemQuota", "0"), ("heartbeatTimeout", "111"), ("maxConnections", "1000"), ("rechunkThreshold", "90"))
+_UNITS = {"B": 1 << 30, "KB": 1 << 20, "MB": 1 << 10, "GB": 1, "TB": 1 / (1 << 10)}
+
+
+def _connections(question: Question) -> list[Row]:
+    here = question.cluster.here
+    return [
+        (
+            caller.ip or here.ip,
+            caller.connection_id,
+            stamp(int(caller.connected)),
+            caller.statement_id if caller.running else -1,
+            stamp(int(caller.started if caller.running else caller.connected)),
+            caller.statement if caller.running else "",
+        )
+        for caller in question.callers
+    ]
+
+
+def _subscriptions(question: Question) -> list[Row]:
+    nodes = question.cluster.listed_nodes()
+    return [(service, node.instance, node.ip, node.port) for node in nodes for service in node.services]
+
+
+def _snapshots(question: Question) -> list[Row]:
+    now = stamp(int(question.cluster.now))
+    running = question.cluster.statements.values()
+    held = {lock.statement.id: lock.statement for lock in question.cluster.locks if not lock.active and lock.snapshot}
+    rows = [(item, 1) for item in running if item.node] + [(item, 0) for item in held.values()]
+    return [
+        (item.database, "on_new_statement", stamp(int(item.started)), 1, 30_000 + item.id, item.id, now, active) for item, active in rows
+    ]
+
+
+def _node_info(question: Question) -> list[Row]:
+    statement = question.cluster.statements.get(int(question.arguments[0]))
+    if statement is None or statement.node is None:
+        return []
+    now = question.cluster.now
+    chunks = 1 + int(now - statement.status_since)
+    steps = (("PushToNetworkQueue", -1, "", ""), ("GpuTransform", 1, "", ""), ("ReadTable", 2, "4MB", f"public.{statement.table}"))
+    return [
+        (statement.id, number, kind, chunks * 1000, chunks, 1000, stamp(int(now)), parent, read, "", comment, 0.004 * chunks)
+        for number, (kind, parent, read, comment) in enumerate(steps, start=1)
+    ]
+
+
+def _version(question: Question) -> list[Row]:
+    return [(question.server_version,)]
+
+
+def _chunks_size(question: Question) -> list[Row]:
+    unit = question.arguments[0].upper()
+    return [("Compressed", question.cluster.compressed_gb * _UNITS.get(unit, 1), unit if unit in _UNITS else "GB")]
+
+
+def _no_rows(_: Question) -> list[Row]:
+    return []
+
+
+def _read_metrics(question: Question) -> list[Row]:
+    return [(question.arguments[1], "20GB", "5000GB")]
+
+
+def _health(question: Question) -> list[Row]:
+    cluster, category = question.cluster, question.arguments[0]
+    queued = sum(item.status == "In queue" for item in cluster.statements.values())
+    found = {
+        "storage": [("No. fragmented chunks", "12")],
+        "license": [("Used storage capacity", f"{cluster.compressed_gb:.0f}")],
+        "self_healing": [("Queries in queue", str(queued))],
+        "metadata_stats": [
+            (message, f"{max((kept.maximum for key, kept in cluster.stats.latencies.items() if key[1] == message), default=0.0):.2f}")
+            for message in (HEARTBEAT, CHECK_LOCKS, READ_MANY, READ_PREFIX)
+        ],
+    }.get(category, [])
+    return [(stamp(int(cluster.now)), category, name, "", value, "info", 0.01) for name, value in found]
+
+
+def _permissions(_: Question) -> list[Row]:
+    return [("SUPERUSER", "cluster", ""), ("CONNECT", "database", "master")]
+
+
+def _configuration(_: Question) -> list[Row]:
+    return [(flag, value, "true", "RND", "regular") for flag, value in FLAGS]
+
+
+def _metadata_flags(question: Question) -> list[Row]:
+    return [(flag, value) for flag, value in FLAGS if question.arguments[0] in ("all", flag)]
+
+
+def _extents(question: Question) -> list[Row]:
+    return [(question.arguments[0], int(question.arguments[1]), 0, 0, 0, 1024, 4096)]
+
+
+_EXTENTS = "database_name text, table_id int, column_id int, chunk_id int, extent_id int, compressed_size bigint, uncompressed_size bigint"
+_PERMISSIONS = "permission_type text, object_type text, object_name text"
+
+OTHERS = (
+    Function(
+        "show_connections",
+        both("ip text, conn_id int, conn_start_time varchar(19), stmt_id int, stmt_start_time varchar(19), stmt text"),
+        _connections,
+    ),
+    Function("show_subscribed_instances", both("service text, servernode text, serverip text, serverport int"), _subscriptions),
+    Function(
+        "get_open_snapshots",
+        {
+            "4.10": columns(
+                "database_name text, reason text, open_time varchar(19), database_version int, snapshot_id bigint, statement_id int,"
+                " current_time varchar(19), is_statement_active int"
+            )
+        },
+        _snapshots,
+    ),
+    Function(
+        "show_node_info",
+        both(
+            "stmt_id int, node_id int, node_type text, rows bigint, chunks bigint, avg_rows_in_chunk bigint, time varchar(19),"
+            " parent_node_id int, read text, write text, comment text, timeSum double"
+        ),
+        _node_info,
+        range(1, 2),
+    ),
+    Function("show_version", both("bytesread text"), _version),
+    Function("get_sqream_server_version", both("get_sqream_server_version text"), _version),
+    Function("get_total_chunks_size", both("compression-type text, value double, size text"), _chunks_size, range(1, 5)),
+    Function(
+        "gpu_metrics",
+        {"4.10": columns("date text, actual_number_of_gpus int, data_read_limit_license_value int")},
+        _no_rows,
+        range(3, 4),
+    ),
+    Function(
+        "data_read_metrics",
+        {"4.6": columns("date text, actual_data_read text, data_read_limit_license_value text")},
+        _read_metrics,
+        range(3, 4),
+    ),
+    Function(
+        "health_check_monitoring",
+        both(
+            "metric_time varchar(19), metric_category text, metric_name text, metric_description text, metric_value text,"
+            " metric_validation_status text, response_time_sec double"
+        ),
+        _health,
+        range(3, 7),
+    ),
+    Function("get_role_permissions", both(_PERMISSIONS), _permissions),
+    Function("get_statement_permissions", both(_PERMISSIONS), _permissions, range(1, 2)),
+    Function("show_conf", both("flag text, default_value text, developer_mode text, category text, type text"), _configuration),
+    Function("show_md_flag", both("flag text, value text"), _metadata_flags, range(1, 2)),
+    Function("list_saved_queries", both("saved_query text"), _no_rows),
+    Function("get_chunk_info", both(_EXTENTS), _extents, range(2, 4)),
+    Function("get_extent_info", both(_EXTENTS), _extents, range(2, 4)),
+)
+
+FUNCTIONS = {function.name: function for function in (*DEFAULTS, *OTHERS)}

@@ -1,0 +1,45 @@
+"""Functions that change the server, write files there or dump it whole: each answers an error and does nothing."""
+
+from __future__ import annotations
+
+REFUSED = frozenset(
+    (
+        "shutdown_server",
+        "release_defunct_locks",
+        "grant_usage_on_service_to_all_roles",
+        "stop_statement",
+        "connection_stop_statement",
+        "remove_lock",
+        "remove_statement_locks",
+        "remove_statement_lock",
+        "subscribe_service",
+        "unsubscribe_service",
+        "cleanup_chunks",
+        "cleanup_extents",
+        "cleanup_discarded_chunks",
+        "rechunk",
+        "recompile_view",
+        "recompile_saved_query",
+        "save_query",
+        "drop_saved_query",
+        "execute_saved_query",
+        "swap_table_names",
+        "truncate_if_exists",
+        "set_parallel_delete_threads",
+        "rows_count_correction",
+        "key_evaluate",
+        "keys_evaluate",
+        "data_diag",
+        "report_collection",
+        "report",
+        "export_open_snapshots",
+        "export_leveldb_stats",
+        "export_statement_queue_stats",
+        "export_conn_stats",
+        "dump_database_ddl",
+        "get_ddl",
+        "get_all_roles_global_ddl",
+        "get_all_roles_database_ddl",
+        "ldap_get_attr",
+    )
+)

@@ -1,0 +1,202 @@
+"""The simulator as a Python object: it runs in a thread of its own and can be told from any other."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any, Callable, Coroutine, Mapping, Optional, Sequence, TypeVar
+
+from sqmon.simulator.access import Access
+from sqmon.simulator.certificate import server_context
+from sqmon.simulator.cluster import Cluster
+from sqmon.simulator.columns import Column
+from sqmon.simulator.engine import Engine
+from sqmon.simulator.faults import ANY, Fault
+from sqmon.simulator.world import Settings, World
+
+ANSWER_SECONDS = 30.0
+T = TypeVar("T")
+
+
+class Simulator:
+    """A SQreamDB worker, and what stands around it, on loopback; a context manager.
+
+    A port of 0 is any free port, None is no such listener; the attributes of the same names tell the numbers.
+    `picker_port` hands out the worker's plain port, `picker_tls_port` its TLS port.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        tls_port: Optional[int] = None,
+        picker_port: Optional[int] = None,
+        picker_tls_port: Optional[int] = None,
+        control_port: Optional[int] = None,
+        host: str = "127.0.0.1",
+        version: str = "4.10",
+        gpu: bool = False,
+        user: str = "sqream",
+        password: str = "sqream",  # noqa: S107
+        databases: Sequence[str] = ("master",),
+        services: Sequence[str] = ("sqream", "monitor"),
+        rows_locks: Optional[int] = None,
+        seed: int = 0,
+        chunk_rows: int = 10_000,
+        reconnect: bool = False,
+        server_version: Optional[str] = "v2023.1.0",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if picker_tls_port is not None and tls_port is None:
+            raise ValueError("picker_tls_port hands out the TLS port: it needs tls_port")
+        settings = Settings(version, gpu, reconnect, server_version, chunk_rows, tuple(databases))
+        cluster = Cluster(clock=clock, seed=seed, databases=databases, services=services)
+        access = Access(user, password, databases=databases, services=services, clock=clock)
+        world = World(settings, cluster=cluster, access=access)
+        if rows_locks is not None:
+            world.set_rows({"show_locks": rows_locks})
+        self.host = host
+        self._engine = Engine(world, host)
+        self._engine.add_worker("worker", port)
+        context = None if tls_port is None else server_context()
+        if tls_port is not None:
+            self._engine.add_worker("tls", tls_port, tls=context)
+        if reconnect:
+            self._engine.add_worker("second", 0, second=True)
+        if reconnect and tls_port is not None:
+            self._engine.add_worker("second_tls", 0, second=True, tls=context)
+        if picker_port is not None:
+            self._engine.add_picker("picker", picker_port, "worker")
+        if picker_tls_port is not None:
+            self._engine.add_picker("picker_tls", picker_tls_port, "tls")
+        if control_port is not None:
+            self._engine.add_control(control_port)
+        self._thread: Optional[threading.Thread] = None
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._failure: Optional[BaseException] = None
+        self._started = threading.Event()
+
+    def __enter__(self) -> Simulator:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The number of every listener: worker, tls, second, second_tls, picker, picker_tls, control."""
+        return {name: listener.port for name, listener in {**self._engine.workers, **self._engine.others}.items()}
+
+    @property
+    def port(self) -> int:
+        """The worker's plain port."""
+        return self.ports["worker"]
+
+    @property
+    def tls_port(self) -> Optional[int]:
+        """The worker's TLS port."""
+        return self.ports.get("tls")
+
+    @property
+    def picker_port(self) -> Optional[int]:
+        """The picker for plain workers."""
+        return self.ports.get("picker")
+
+    @property
+    def picker_tls_port(self) -> Optional[int]:
+        """The picker for TLS workers."""
+        return self.ports.get("picker_tls")
+
+    @property
+    def control_port(self) -> Optional[int]:
+        """The control port."""
+        return self.ports.get("control")
+
+    def start(self) -> None:
+        """Return when every port accepts; OSError when one is taken."""
+        self._thread = threading.Thread(target=self._run, name="sqream-simulator", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+
+    def stop(self) -> None:
+        """Cut everything, also what hangs, and return when the ports are closed; a second call does nothing."""
+        loop, thread, self._loop = self._loop, self._thread, None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(self._over.set)
+            thread.join()
+
+    def set_fault(
+        self,
+        function: str = ANY,
+        step: str = "fetch",
+        action: str = "hang",
+        *,
+        text: Optional[str] = None,
+        seconds: Optional[float] = None,
+        times: Optional[int] = None,
+    ) -> None:
+        """See Fault; in force when this returns."""
+        self._call(self._engine.put_fault(Fault(function, step, action, text, seconds, times)))
+
+    def clear_faults(self) -> None:
+        """No fault is in force any more."""
+        self._command("clear", True)
+
+    def set_password(self, password: str) -> None:
+        """The role's password from now on; lifts its lock."""
+        self._command("set_password", password)
+
+    def set_rows(self, counts: Mapping[str, Optional[int]]) -> None:
+        """Functions answer that many rows; None gives them back to the living cluster."""
+        self._command("set_rows", dict(counts))
+
+    def set_result(self, function: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
+        """The function, known or not, answers exactly this; no columns = no result set."""
+        self._call(self._engine.set_result(function, columns, rows))
+
+    def stats(self) -> dict[str, Any]:
+        """Logins, sessions, statements and rows so far."""
+        return dict(self._command("stats", True))
+
+    def stop_worker(self) -> None:
+        """The worker is gone: sessions are cut, connects refused, and the picker does not know."""
+        self._command("stop_worker", True)
+
+    def start_worker(self) -> None:
+        """The worker is back on its old ports."""
+        self._command("start_worker", True)
+
+    def _command(self, name: str, value: Any) -> Mapping[str, Any]:
+        async def command() -> Mapping[str, Any]:
+            return await self._engine.commands[name](value)
+
+        return self._call(command())
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            work.close()
+            raise RuntimeError("the simulator is not running")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWER_SECONDS)
+
+    def _run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        self._over = asyncio.Event()
+        try:
+            await self._engine.open()
+        except BaseException as error:  # noqa: BLE001
+            # It belongs to the thread that waits in start().
+            self._failure = error
+            return
+        else:
+            self._loop = asyncio.get_running_loop()
+        finally:
+            self._started.set()
+        await self._over.wait()
+        await self._engine.close()
