@@ -6,7 +6,7 @@ import heapq
 import itertools
 import random
 from functools import partial
-from typing import Callable, Sequence
+from typing import Callable, Iterator, Sequence
 
 from sqmon.simulator import metadata, workload
 from sqmon.simulator.metadata import MetadataStats
@@ -102,10 +102,9 @@ class Cluster:
             self._end(node.statement, self.now, killed=True)
         self._later(self.now, seconds, lambda at: self._return(node, at))
 
-    def invent_statements(self, count: int) -> list[Statement]:
+    def invent_statements(self, count: int) -> Iterator[Statement]:
         """That many statements apart from the cluster's history, for tables of any size."""
         chance = random.Random(self._seed)
-        invented = []
         for index in range(count):
             statement = workload.arrive(
                 chance,
@@ -117,14 +116,13 @@ class Cluster:
             )
             statement.enter(workload.EXECUTING, statement.started + 0.2)
             statement.node = self.nodes[1 + index % WORKERS]
-            invented.append(statement)
-        return invented
+            yield statement
 
     def invent_locks(self, count: int) -> list[Lock]:
         """That many locks of invented statements."""
         locks: list[Lock] = []
-        # Every statement that locks holds at least three, and four in ten do.
-        for statement in self.invent_statements(count + 20):
+        # More than four in ten take locks, three at least: this ends long before the bound.
+        for statement in self.invent_statements(10 * count + 100):
             locks += workload.locks_of(statement, statement.node or self.here, statement.started + 0.1)
             if len(locks) >= count:
                 break

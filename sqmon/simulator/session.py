@@ -200,8 +200,7 @@ class Session(Connection):
         served = self._world.counters.rows_served
         fault = self._world.faults.take("payload", plan.name)
         if fault is None:
-            self.transport.write(protocol.HEADER.pack(self.version, protocol.BINARY, len(chunk.payload)))
-            self.transport.write(chunk.payload)
+            self.transport.write(protocol.frame(self.version, protocol.BINARY, chunk.payload))
             served[plan.name] = served.get(plan.name, 0) + chunk.rows
         else:
             breaking.act_midway(self, fault, protocol.frame(self.version, protocol.BINARY, chunk.payload))
