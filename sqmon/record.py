@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union
 
 import msgspec
@@ -29,7 +30,7 @@ _Simple = Union[
     None,
     bool,
     Annotated[int, msgspec.Meta(ge=-LARGEST_INT, le=LARGEST_INT)],
-    float,
+    Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)],  # Decimals pass too, NaN doesn't
     Annotated[str, msgspec.Meta(max_length=_LONG)],
 ]
 _SIMPLE_ROWS = list[tuple[_Simple, ...]]
@@ -101,7 +102,7 @@ class Encoder:
         count = len(rows)
         try:
             msgspec.convert(rows, _SIMPLE_ROWS)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, ValueError):  # the second for a signalling NaN
             worked = plain_rows(rows, _LONG)
             if worked is None:
                 return None

@@ -26,7 +26,7 @@ def plain_rows(rows: Sequence[tuple[Any, ...]], longest: int) -> Optional[list[t
     for column in zip(*rows):
         kinds = set(map(type, column))
         if kinds <= _TEXTS:
-            if max(len(text) for text in column if text is not None) > longest:
+            if max((len(text) for text in column if text is not None), default=0) > longest:
                 return None
             columns.append(column)
         elif kinds <= _AS_THEY_ARE:
@@ -50,6 +50,8 @@ def plain(value: object, longest: int = 1 << 15) -> Plain:
         return _whole_number(int(value))
     if isinstance(value, float):
         return float(value) if value - value == 0 else None  # what isn't 0 here is NaN or an infinity
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays
+        return plain(value.tolist(), longest)
     return _text(_words(value), longest)
 
 
@@ -88,13 +90,8 @@ def _words(value: Any) -> Union[str, None]:
         return f"<{type(value).__name__}>"
 
 
-def _structure(value: Any) -> Union[str, None]:
-    """Arrays and mappings as JSON text, since a record is flat; numpy's scalars and arrays by their Python values."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-        if not isinstance(value, (list, tuple)):
-            number = plain(value)
-            return number if number is None or isinstance(number, str) else _encode(number).decode()
+def _structure(value: Any) -> str:
+    """Arrays and mappings as JSON text, since a record is flat."""
     if isinstance(value, (list, tuple, set, frozenset, dict)):
         try:
             return _encode(_nested(value)).decode()
