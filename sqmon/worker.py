@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import select
 import signal
 import socket
-import threading
 import time
 import traceback
 from dataclasses import dataclass
-from multiprocessing import connection, parent_process
+from multiprocessing import parent_process
 from types import FrameType
 from typing import Iterator, Optional
 
@@ -56,15 +57,18 @@ def main(start: Start, pipe: socket.socket) -> None:
 
 
 def _follow_supervisor() -> None:
-    """End at once when the supervisor is gone, whatever the main thread is blocked in."""
+    """End at once when the supervisor is gone, whatever this process is blocked in.
+
+    The supervisor holds the other end of a pipe; the kernel answers its closing with SIGIO, whose default is to end the process. That
+    needs neither a thread (half a megabyte in each worker) nor the interpreter's attention.
+    """
     parent = parent_process()
     assert parent is not None
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([parent.sentinel], [], [], 0)[0]:
         os._exit(1)
-
-    threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
 
 
 class Worker:
