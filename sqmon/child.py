@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 from sqmon import worker
 from sqmon.config import Metric
-from sqmon.reports import Pending, Connected, Failed, Polled, Report, Step, decode
+from sqmon.reports import Connected, Failed, Pending, Polled, Report, Step, decode
 from sqmon.schedule import Backoff
 
 GRACE_SECONDS = 5.0

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple
 
 from sqmon.config import Connection
-from sqmon.errors import DatabaseError, LoginError, StatementError
+from sqmon.errors import AddressError, DatabaseError, LoginError, StatementError
 from sqmon.guard import Guard, GuardedSocket, ReaderPings
 
 _CLOSE_SECONDS = 1.0
@@ -211,27 +211,25 @@ class Database:
             if login and isinstance(failure, StatementError) and _LOGIN_REFUSED.search(text):
                 return LoginError(f"{place}: {text}")
             return type(failure)(f"{place}: {text}")
-        for sign, advice in _ADVICE:
+        for sign, kind, advice in _ADVICE:
             if sign in text:
-                return DatabaseError(f"{place}: {advice}")
+                return kind(f"{place}: {advice}")
         return DatabaseError(f"{place}: {text}")
 
 
 _ADVICE = (
-    ("Connection refused", "the connection was refused; is a worker running there? (--host, --port)"),
+    ("Connection refused", DatabaseError, "the connection was refused; is a worker running there? (--host, --port)"),
     (
         "Timeout when connecting",
+        DatabaseError,
         "nothing answers; is the address right, and does a firewall let it through? (--host, --port)",
     ),
-    (
-        "not a server picker port",
-        "this is no server picker; leave out --clustered, or give the picker's port (usually 3108)",
-    ),
-    ("server version - ", "this is no worker port; a server picker needs --clustered, another service another --port"),
-    ("SSL port with use_ssl = False", "this port speaks TLS; give --use_ssl"),
-    ("non ssl sqreamd port", "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)"),
-    ("0 returned by socket", "the server closed the connection"),
-    ("Connection reset by peer", "the server cut the connection"),
-    ("Name or service not known", "no such host name (--host)"),
-    ("Temporary failure in name resolution", "the host name can't be looked up just now (--host)"),
+    ("not a server picker port", AddressError, "this is no server picker; leave out --clustered, or give the picker's port (usually 3108)"),
+    ("server version - ", AddressError, "this is no worker port; a server picker needs --clustered, another service another --port"),
+    ("SSL port with use_ssl = False", AddressError, "this port speaks TLS; give --use_ssl"),
+    ("non ssl sqreamd port", AddressError, "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)"),
+    ("0 returned by socket", DatabaseError, "the server closed the connection"),
+    ("Connection reset by peer", DatabaseError, "the server cut the connection"),
+    ("Name or service not known", AddressError, "there is no host of that name (--host)"),
+    ("Temporary failure in name resolution", DatabaseError, "the host name can't be looked up just now (--host)"),
 )

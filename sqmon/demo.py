@@ -29,6 +29,7 @@ def run(directory: Path, seconds: Optional[float], console: Console) -> None:
         console.print(
             f"SQreamDB simulator on 127.0.0.1:{simulator.port}, service with process id {service.pid}, Ctrl-C ends it",
             highlight=False,
+            soft_wrap=True,
         )
         with View(directory, DEFAULT_METRICS, skip=before, console=console) as view:
             end = None if seconds is None else time.monotonic() + seconds

@@ -19,6 +19,10 @@ class DatabaseError(SqmonError):
     """A connection or a statement failed; the connection it happened on can't be used any more."""
 
 
+class AddressError(DatabaseError):
+    """Something else than expected listens there, or nothing of that name exists: trying again won't help until somebody changes it."""
+
+
 class LoginError(DatabaseError):
     """The server refused the login: trying again soon would lock the role (five wrong passwords do)."""
 

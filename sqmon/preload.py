@@ -7,7 +7,7 @@ import multiprocessing.popen_forkserver  # noqa: F401 - what every child imports
 import signal
 
 import sqmon.probe
-import sqmon.worker
+import sqmon.worker  # noqa: F401
 from sqmon.record import Encoder
 
 # A SIGTERM for the whole process group is for the workers; the forkserver ends when the supervisor does, and it still has to tell

@@ -13,7 +13,7 @@ import msgspec
 
 from sqmon.config import Connection
 from sqmon.database import Database
-from sqmon.errors import ConfigError, DatabaseError, LoginError, QueryTimeoutError, StatementError
+from sqmon.errors import AddressError, ConfigError, DatabaseError, LoginError, QueryTimeoutError, StatementError
 
 _GPU_TEXTS = re.compile(r"internal runtime error|gpu-?worker|requires a gpu|cuda", re.IGNORECASE)
 _LOGIN_SECONDS = 10.0
@@ -67,10 +67,10 @@ def _check_connection(database: Database, to: Connection) -> Outcome:
     name = "check_sqream_connection"
     try:
         database.connect(_LOGIN_SECONDS)
-    except (LoginError, StatementError) as error:
+    except (AddressError, LoginError, StatementError) as error:
         # One attempt: five refused logins lock the role.
         return Outcome(name, "failed", str(error))
-    except ConfigError as error:
+    except ConfigError as error:  # the password file may have gone since it was first read
         return Outcome(name, "failed", str(error))
     except DatabaseError as error:
         return Outcome(name, "retry", str(error))
