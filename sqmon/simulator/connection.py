@@ -42,6 +42,8 @@ class Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._busy = True
         self._waiting.clear()
+        # Python 3.9 takes a TLS transport that lost its connection for one that nobody closed.
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""

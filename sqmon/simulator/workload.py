@@ -12,7 +12,7 @@ PREPARING = "Preparing"
 IN_QUEUE = "In queue"
 INITIALIZING = "Initializing"
 EXECUTING = "Executing"
-LONG_CHANCE = 0.01
+LONG_CHANCE = 0.005
 
 _READS = (
     "select account, sum(amount) from public.{table} group by account;",
@@ -25,7 +25,7 @@ _INSERTS = (
 )
 _UPDATES = ("update public.{table} set valid = 0 where id < 1000;", "delete from public.{table} where age > 90;")
 _DEFINITIONS = ("create or replace table public.{table} as select * from public.{table}_staging;",)
-_KINDS = (("read", 0.55, _READS), ("insert", 0.25, _INSERTS), ("update", 0.12, _UPDATES), ("define", 0.08, _DEFINITIONS))
+_KINDS = (("read", 0.40, _READS), ("insert", 0.35, _INSERTS), ("update", 0.15, _UPDATES), ("define", 0.10, _DEFINITIONS))
 
 
 @dataclass
@@ -82,10 +82,10 @@ class Lock:
 
 
 def arrive(chance: random.Random, *, statement_id: int, connection_id: int, database: str, service: str, at: float) -> Statement:
-    """A statement of some user, short as most are, or one in a hundred long."""
+    """A statement of some user, short as most are, or now and then long."""
     kind, _, texts = chance.choices(_KINDS, weights=[weight for _, weight, _ in _KINDS])[0]
     table = chance.choice(TABLES)
-    seconds = chance.uniform(30, 120) if chance.random() < LONG_CHANCE else min(chance.lognormvariate(0.5, 1.0), 60.0)
+    seconds = chance.uniform(30, 120) if chance.random() < LONG_CHANCE else min(chance.lognormvariate(0.2, 1.0), 60.0)
     return Statement(
         id=statement_id,
         text=chance.choice(texts).format(table=table),

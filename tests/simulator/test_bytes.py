@@ -22,10 +22,7 @@ SESSIONS = [
 ]
 ROWS = [(101, "sqream", "sélect 1", datetime(2025, 7, 14, 9, 30, 15, 123_000)), (102, "etl", None, None)]
 PAYLOAD = bytes.fromhex(
-    "65000000 66000000"
-    "73717265616d2020 65746c2020202020"
-    "0001 09000000 00000000 73c3a96c6563742031"
-    "0001 d3140a02a7490b00 0000000000000000"
+    "65000000 6600000073717265616d2020 65746c20202020200001 09000000 00000000 73c3a96c65637420310001 d3140a02a7490b00 0000000000000000"
 )
 
 
@@ -48,8 +45,7 @@ def test_a_conversation_as_it_was_captured() -> None:
         with Wire(simulator.port) as second:
             second.send('{"username":"sqream", "password":"sqream", "connectDatabase":"master", "service":"sqream"}')
             login = (
-                f'{{"connectionId":{number + 1},"databaseConnected":"databaseConnected",'
-                '"varcharEncoding":"ascii","version":"v2023.1.0"}'
+                f'{{"connectionId":{number + 1},"databaseConnected":"databaseConnected","varcharEncoding":"ascii","version":"v2023.1.0"}}'
             )
             assert frame(8, 1, login.encode()) == second.exactly(10 + len(login))
         assert b"\x08\x01\x6d" + bytes(7) == frame(8, 1, login.encode())[:10]

@@ -1,0 +1,121 @@
+"""The simulator as a process: what it prints, how it ends, and what it says when it can't start."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulator.driver import ask, connect
+from tests.simulator.wire import Wire
+
+COMMAND = (sys.executable, "-m", "sqmon.simulator")
+END_SECONDS = 10
+ROOT = Path(__file__).parents[2]
+
+
+class Process:
+    """A running simulator and the ports that it printed."""
+
+    def __init__(self, *options: str) -> None:
+        self.popen = subprocess.Popen(
+            [*COMMAND, "--port", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        assert self.popen.stdout is not None
+        self.lines = list(iter(lambda: self.popen.stdout.readline().strip() if self.popen.stdout else "", "ready"))
+        self.ports = {line.split()[0]: int(line.rsplit(":", 1)[1]) for line in self.lines}
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.popen.kill()
+        self.popen.communicate(timeout=END_SECONDS)
+
+    def end(self, number: int) -> tuple[int, str]:
+        """Exit code and standard error after this signal."""
+        self.popen.send_signal(number)
+        error = self.popen.communicate(timeout=END_SECONDS)[1]
+        return self.popen.returncode, error
+
+
+def failed(*options: str, **environment: str) -> str:
+    """The one line of standard error of a simulator that exits with 1."""
+    done = subprocess.run(
+        [*COMMAND, *options],
+        capture_output=True,
+        text=True,
+        timeout=END_SECONDS,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    return done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_a_signal(number: int) -> None:
+    """One line a listener, then ready; exit code 0, also with a session open."""
+    options = ("--tls_port", "0", "--picker_port", "0", "--picker_tls_port", "0", "--control_port", "0")
+    with Process(*options) as process, Wire(process.ports["worker"]) as wire:
+        assert ["worker", "tls", "picker", "picker_tls", "control"] == list(process.ports)
+        assert all(re.fullmatch(r"\w+ 127\.0\.0\.1:\d+", line) for line in process.lines)
+        wire.login()
+
+        assert process.end(number) == (0, "")
+
+
+def test_options_reach_the_simulator() -> None:
+    """Role, database, services, generation, GPU and rows."""
+    options = "--user u --password p --database d --database e --service etl --version 4.6 --gpu --rows_locks 12 --seed 3 --reconnect"
+    with Process(*options.split()) as process:
+        cursor = connect(process.ports["worker"], username="u", password="p", database="e", service="etl").cursor()
+
+        assert len(ask(cursor, "select show_locks()")) == 12
+        assert len(cursor.description) == 9
+        assert ask(cursor, "select 1") == [(1,)]
+        assert "second" in process.ports
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    """Exit code 1, no traceback, and the port is named."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+
+        assert re.match(rf"simulator: .*127\.0\.0\.1.*{port}.*in use", failed("--port", port))
+
+
+def test_a_port_out_of_range_is_one_clear_line() -> None:
+    """Instead of a traceback of asyncio."""
+    assert "port" in failed("--port", "70000")
+
+
+def test_tls_without_openssl_is_one_clear_line() -> None:
+    """The message names the command that is missing and the way without."""
+    assert "needs the openssl command" in failed("--port", "0", "--tls_port", "0", PATH="/nowhere")
+
+
+def test_tls_with_an_openssl_that_fails_is_one_clear_line(tmp_path: Path) -> None:
+    """Its last line is passed on."""
+    command = tmp_path / "openssl"
+    command.write_text("#!/bin/sh\necho first >&2\necho unable to write >&2\nexit 1\n")
+    command.chmod(0o755)
+
+    assert "could not make a certificate for the TLS port: unable to write" in failed("--port", "0", "--tls_port", "0", PATH=str(tmp_path))
+
+
+def test_help_names_every_option() -> None:
+    """Usage errors and help are argparse's: 2 and 0."""
+    shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=END_SECONDS, check=True, cwd=ROOT).stdout
+    for (
+        option
+    ) in "host port tls_port picker_port control_port version gpu user password database service rows_locks seed reconnect".split():
+        assert f"--{option}" in shown
