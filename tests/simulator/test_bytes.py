@@ -20,7 +20,7 @@ SESSIONS = [
     Column("statement", "text"),
     Column("started", "datetime"),
 ]
-ROWS = [(101, "sqream", "sélect 1", datetime(2025, 7, 14, 9, 30, 15, 123_000)), (102, "etl", None, None)]
+ROWS = [(101, "sqream", "sélect 1", datetime(2025, 7, 14, 9, 30, 15, 123_000)), (102, "etl", None, None)]  # noqa: DTZ001
 PAYLOAD = bytes.fromhex(
     "65000000 6600000073717265616d2020 65746c20202020200001 09000000 00000000 73c3a96c65637420310001 d3140a02a7490b00 0000000000000000"
 )
@@ -85,7 +85,7 @@ def test_a_conversation_as_it_was_captured() -> None:
         ("date", (date(1970, 1, 1),), "6cfa0a00"),
         ("date", (date(1900, 1, 1),), "8d960a00"),
         ("date", (date(2024, 2, 29),), "b2470b00"),
-        ("datetime", (datetime(2025, 7, 14, 9, 30, 15, 123_999),), "d3140a02a7490b00"),
+        ("datetime", (datetime(2025, 7, 14, 9, 30, 15, 123_999),), "d3140a02a7490b00"),  # noqa: DTZ001
         ("numeric(38,4)", (Decimal("12.5"),), "48e80100" + "00" * 12),
         ("numeric(38,4)", (Decimal("-0.0001"),), "ff" * 16),
         ("varchar(4)", ("ab", ""), "6162202020202020"),

@@ -159,7 +159,7 @@ def test_the_licence_fills_up(cluster: Cluster, clock: Clock) -> None:
     cluster.compressed_gb = 5001.0
     clock.seconds = cluster.expires
     cluster.advance()
-    assert (1, 1, 0) == rows(cluster, "get_license_info")[0][5:8]
+    assert rows(cluster, "get_license_info")[0][5:8] == (1, 1, 0)
 
 
 def test_metadata_statistics_accumulate_until_reset(cluster: Cluster, clock: Clock) -> None:
@@ -186,7 +186,7 @@ def test_latency_statistics_are_those_of_the_values() -> None:
     for at, value in enumerate([2.0, 4.0, 4.0, 10.0, 5.0]):
         latency.add(value, float(at))
 
-    assert (5, 5.0, 10.0, 3.0) == (latency.count, latency.average, latency.maximum, latency.maximum_at)
+    assert (latency.count, latency.average, latency.maximum, latency.maximum_at) == (5, 5.0, 10.0, 3.0)
     assert latency.variance == pytest.approx(7.2)
 
 
@@ -228,4 +228,6 @@ def test_invented_locks_belong_together(cluster: Cluster) -> None:
     locks = cluster.invent_locks(1000)
 
     assert len(locks) == 1000
-    assert min(Counter(lock.statement.id for lock in locks[:-5]).values()) >= 3
+    # The last statement's locks may have been cut off by the number.
+    *whole, _ = Counter(lock.statement.id for lock in locks).values()
+    assert min(whole) >= 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -25,7 +26,7 @@ SCALARS: list[tuple[str, list[Any]]] = [
     ("real", [-1.5, 2.0**100, None]),
     ("double", [-1e308, math.inf, None]),
     ("date", [date(1, 1, 1), date(9999, 12, 31), None]),
-    ("datetime", [datetime(1900, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_000), None]),
+    ("datetime", [datetime(1900, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_000), None]),  # noqa: DTZ001
     ("numeric(38,0)", [Decimal(-(10**38) + 1), Decimal(10**38 - 1), None]),
     ("numeric(18,4)", [Decimal("12.5"), Decimal("-0.0001"), None]),
     ("varchar(12)", ["", "  ab", None]),
@@ -56,26 +57,34 @@ def test_each_default_function_answers_rows_of_its_columns(simulator: Simulator,
         (
             "4.10",
             "show_locks",
-            "statement id,statement string,username,server,port,locked object,lock mode,statement start time,lock start time,"
-            "is_statement_active,is_snapshot_active",
+            (
+                "statement id,statement string,username,server,port,locked object,lock mode,statement start time,lock start time,"
+                "is_statement_active,is_snapshot_active"
+            ),
         ),
         (
             "4.6",
             "get_license_info",
-            "compressed_cluster_size,uncompressed_cluster_size,compress_type,cluster_size_limit,expiration_date,is_date_expired,"
-            "is_size_exceeded,cluster_size_left",
+            (
+                "compressed_cluster_size,uncompressed_cluster_size,compress_type,cluster_size_limit,expiration_date,is_date_expired,"
+                "is_size_exceeded,cluster_size_left"
+            ),
         ),
         (
             "4.10",
             "get_license_info",
-            "compressed_cluster_size,uncompressed_cluster_size,compress_type,cluster_size_limit,expiration_date,is_date_expired,"
-            "is_size_exceeded,cluster_size_left,data_read_size_limit,data_write_size_limit,gpu_limit",
+            (
+                "compressed_cluster_size,uncompressed_cluster_size,compress_type,cluster_size_limit,expiration_date,is_date_expired,"
+                "is_size_exceeded,cluster_size_left,data_read_size_limit,data_write_size_limit,gpu_limit"
+            ),
         ),
         (
             "4.10",
             "show_server_status",
-            "service,instanceid,connection_id,serverip,serverport,database_name,user_name,clientip,statementid,statement,"
-            "statementstarttime,statementstatus,statementstatusstart",
+            (
+                "service,instanceid,connection_id,serverip,serverport,database_name,user_name,clientip,statementid,statement,"
+                "statementstarttime,statementstatus,statementstatusstart"
+            ),
         ),
         ("4.10", "get_leveldb_stats", "timestamp,server_ip,server_port,msg,count,average,max,max_timestamp,variance"),
         ("4.10", "show_cluster_nodes", "server_ip,server_port,connection_id,instance_id,last_heartbeat,connection_status"),
@@ -96,7 +105,7 @@ def test_the_older_generation_writes_two_forms_of_time_in_one_row() -> None:
     with Simulator(version="4.6", rows_locks=1, server_version=None) as simulator:
         row = ask(connect(simulator.port).cursor(), "select show_locks()")[0]
 
-        assert datetime.strptime(row[7], "%d-%m-%Y %H:%M:%S") <= datetime.strptime(row[8], "%Y-%m-%d %H:%M:%S")
+        assert time.strptime(row[7], "%d-%m-%Y %H:%M:%S") <= time.strptime(row[8], "%Y-%m-%d %H:%M:%S")
 
 
 def test_server_status_always_shows_the_polling_statement(simulator: Simulator) -> None:
@@ -106,7 +115,7 @@ def test_server_status_always_shows_the_polling_statement(simulator: Simulator) 
         simulator.set_rows({"show_server_status": count})
         own = [row for row in ask(cursor, "select show_server_status() ;") if row[9] == "select show_server_status() ;"]
 
-        assert [("monitor", "sqream", "Executing")] == [(row[0], row[6], row[11]) for row in own]
+        assert [(row[0], row[6], row[11]) for row in own] == [("monitor", "sqream", "Executing")]
 
 
 @pytest.mark.parametrize(("type_", "values"), SCALARS, ids=[type_ for type_, _ in SCALARS])
@@ -128,7 +137,7 @@ def test_nan_passes(simulator: Simulator) -> None:
 
 
 def test_moments_with_a_zone(simulator: Simulator) -> None:
-    """pysqream 6 reads datetime2, pysqream 5 does not know the type."""
+    """From version 6 on pysqream reads datetime2; version 5 does not know the type."""
     moment = datetime(2025, 7, 14, 9, 30, 15, 123_456, tzinfo=timezone.utc)
     simulator.set_result("f", [Column("n", "datetime2")], [(moment,), (None,)])
     cursor = connect(simulator.port).cursor()
@@ -198,7 +207,7 @@ def test_a_version_makes_the_driver_ping() -> None:
     with Simulator(server_version="v2023.1.0") as simulator:
         cursor = connect(simulator.port).cursor()
 
-        assert [("v2023.1.0",)] == ask(cursor, "select show_version()")
+        assert ask(cursor, "select show_version()") == [("v2023.1.0",)]
 
 
 def test_tls() -> None:
@@ -277,7 +286,7 @@ def test_after_an_error_the_next_statement_works_on_a_new_connection(simulator: 
 
 @pytest.mark.parametrize("step", ["prepare", "execute", "fetch"])
 def test_after_an_error_the_next_statement_works_on_the_same_cursor(simulator: Simulator, step: str) -> None:
-    """closeStatement is accepted whether or not a statement is open."""
+    """A closeStatement is accepted whether or not a statement is open."""
     simulator.set_fault("show_locks", step, "error", times=1)
     cursor = connect(simulator.port).cursor()
     with pytest.raises(Exception, match="Internal Runtime Error"):
@@ -401,7 +410,7 @@ def test_connections_are_those_of_this_worker(simulator: Simulator) -> None:
     """One is idle, one runs the question."""
     rows = ask(connect(simulator.port).cursor(), "select show_connections()")
 
-    assert ["", "select show_connections()"] == sorted(row[5] for row in rows)
+    assert sorted(row[5] for row in rows) == ["", "select show_connections()"]
     assert -1 in [row[3] for row in rows]
 
 

@@ -28,6 +28,7 @@ class Control:
         return answer
 
     def __call__(self, command: Any) -> dict[str, Any]:
+        """One command, its answer."""
         return self.send(json.dumps(command).encode())
 
     def close(self) -> None:
@@ -156,7 +157,7 @@ def test_the_python_api_ends_with_the_simulator(simulator: Simulator) -> None:
 
 def test_bad_settings_are_refused() -> None:
     """Before anything listens."""
-    with pytest.raises(ValueError, match="unknown version '5': one of 4.6, 4.10"):
+    with pytest.raises(ValueError, match=r"unknown version '5': one of 4\.6, 4\.10"):
         Simulator(version="5")
     with pytest.raises(ValueError, match="needs tls_port"):
         Simulator(picker_tls_port=0)

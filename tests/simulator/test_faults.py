@@ -200,7 +200,7 @@ def test_times_counts_down(simulator: Simulator) -> None:
     with Wire(simulator.port) as wire:
         wire.login()
 
-        assert [True, True, False] == ["error" in wire.prepare(STATEMENT) for _ in range(3)]
+        assert ["error" in wire.prepare(STATEMENT) for _ in range(3)] == [True, True, False]
 
 
 def test_statements_are_counted_when_they_arrive(simulator: Simulator) -> None:

@@ -73,7 +73,7 @@ class Wire:
             return self.socket.recv(1, socket.MSG_PEEK) == b"never"
         except TimeoutError:
             return True
-        except socket.timeout:  # noqa: UP041
+        except socket.timeout:
             # Not yet the same as TimeoutError on Python 3.9.
             return True
         finally:
