@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import sys
+from itertools import repeat, starmap
+from operator import add
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union
 
 import msgspec
@@ -63,6 +65,7 @@ class Encoder:
         self._identity = b'"metric":%b,"run_id":%b' % (_encoder.encode(metric), _encoder.encode(run_id))
         self._columns: Sequence[str] = ()
         self._shape = _Shape(())
+        self._batch_rows = 16  # until the size of a row is known
 
     def rows(self, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, poll: int, started_ns: int) -> Iterator[Batch]:
         """Yield the records of one poll in batches of bounded size, each ready for one append; no row, no batch.
@@ -70,23 +73,24 @@ class Encoder:
         `started_ns` is the poll's start; a row's `ts` is one nanosecond after that of the row before it. `seq` counts
         a batch as soon as it is yielded.
         """
+        columns = tuple(columns)
         if columns != self._columns:
-            self._columns, self._shape = tuple(columns), _Shape(normalised(columns, _METADATA))
+            self._columns, self._shape = columns, _Shape(normalised(columns, _METADATA))
         # A raw value is copied as it is, so that one field can bring the keys that are the same for all rows.
         common = msgspec.Raw(
             b'%b,"poll":%d,"poll_rows":%d' % (self._identity[len(b'"metric":') :], poll, len(rows)),
         )
         self.last_ns = max(started_ns, self.last_ns + 1) - 1
-        start, count = 0, 16
+        start = 0
         while start < len(rows):
-            part = rows[start : start + count]
+            part = rows[start : start + self._batch_rows]
             batch = self._fast(part, common)
             if batch is None:
                 yield from self._one_by_one(part, common)
             else:
                 self._advance(len(part))
                 yield batch
-                count = max(1, min(_BATCH_ROWS, count * _BATCH_BYTES // len(batch.data)))
+                self._batch_rows = max(1, min(_BATCH_ROWS, len(part) * _BATCH_BYTES // len(batch.data)))
             start += len(part)
 
     def event(self, level: str, event: str, fields: Mapping[str, Any], *, now_ns: int) -> Batch:
@@ -107,9 +111,10 @@ class Encoder:
             if worked is None:
                 return None
             rows = worked
-        struct = self._shape.struct
         numbers = range(self.seq + 1, self.seq + 1 + count)
-        records = [struct(ts, seq, common, *row) for ts, seq, row in zip(_stamps(self.last_ns + 1, count), numbers, rows)]
+        # Everything per row stays in C: tuples added to tuples, then called with.
+        heads = zip(_stamps(self.last_ns + 1, count), numbers, repeat(common))
+        records = list(starmap(self._shape.struct, map(add, heads, rows)))
         try:
             data = _encoder.encode_lines(records)
         except (UnicodeEncodeError, TypeError):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING
 
+from sqmon.checksum import Checksum
 from sqmon.segment_names import SegmentName, newest
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Segment:
         self.opened_at = opened_at  # on the monotonic clock
         self.synced_at = opened_at
         self._descriptor = descriptor
-        self._sha256 = hashlib.sha256()
+        self._sha256 = Checksum()
         self._dirty = False
         status = os.fstat(descriptor)
         self._identity = (status.st_dev, status.st_ino)

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "sqmon"
 
 LAYERS = """
 errors clock
-catalogue truncation columns values segment_names schedule
+catalogue truncation columns values segment_names schedule checksum
 statements guard config reading
 metrics_file logs record options settings
 database line_writer
