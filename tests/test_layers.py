@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).parent.parent / "sqmon"
 
 LAYERS = """
 errors clock
-catalogue truncation columns values segment_names schedule checksum
-statements guard config reading
+catalogue columns values segment_names schedule checksum
+statements guard config reading truncation
 metrics_file logs record options settings
 database line_writer
 backlog segment
