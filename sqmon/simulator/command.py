@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for name, port in simulator.ports.items():
-            sys.stdout.write(f"{name} {simulator.host}:{port}\n")
+        for name, (host, port) in simulator.addresses.items():
+            sys.stdout.write(f"{name} {host}:{port}\n")
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         over.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import struct
 from functools import partial
@@ -14,6 +15,7 @@ from sqmon.simulator.faults import Fault
 from sqmon.simulator.session import Session
 from sqmon.simulator.world import World
 
+LOOPBACK = "127.0.0.1"
 Factory = Callable[[], asyncio.BaseProtocol]
 
 
@@ -21,7 +23,7 @@ class Listener:
     """A port that can be closed and opened again under the same number."""
 
     def __init__(self, host: str, port: int, factory: Factory, tls: Optional[ssl.SSLContext] = None) -> None:
-        self._host = host
+        self.host = host
         self.port = port
         self._factory = factory
         self._tls = tls
@@ -31,8 +33,9 @@ class Listener:
         """Accept connections; OSError when the port is taken."""
         if self._server is None:
             loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(self._factory, self._host, self.port, ssl=self._tls, backlog=512)
-            self.port = self._server.sockets[0].getsockname()[1]
+            # IPv4 alone, because the clients know nothing else and a name may have two addresses.
+            self._server = await loop.create_server(self._factory, self.host, self.port, family=socket.AF_INET, ssl=self._tls, backlog=512)
+            self.host, self.port = self._server.sockets[0].getsockname()
 
     def close(self) -> None:
         """Refuse connections."""
@@ -85,13 +88,13 @@ class Engine:
         self.others[name] = Listener(self._host, port, partial(Picker, lambda: self.workers[worker].port))
 
     def add_control(self, port: int) -> None:
-        """The control port."""
+        """The control port, on loopback whatever the others are on: it has no password."""
 
         def connection() -> asyncio.StreamReaderProtocol:
             reader = asyncio.StreamReader()
             return asyncio.StreamReaderProtocol(reader, partial(control.serve, commands=self.commands))
 
-        self.others["control"] = Listener(self._host, port, connection)
+        self.others["control"] = Listener(LOOPBACK, port, connection)
 
     async def open(self) -> None:
         """Open every listener, or none: OSError when a port is taken."""
@@ -106,7 +109,7 @@ class Engine:
         ports.tls, ports.second, ports.second_tls = (
             self.workers[name].port if name in self.workers else None for name in ("tls", "second", "second_tls")
         )
-        self._world.cluster.here.ip, self._world.cluster.here.port = self._host, ports.worker
+        self._world.cluster.here.ip, self._world.cluster.here.port = self.workers["worker"].host, ports.worker
 
     async def close(self) -> None:
         """Close every listener and cut every session, hanging ones too."""

@@ -38,6 +38,7 @@ class Question:
 
     cluster: Cluster
     generation: str
+    gpu: bool
     server_version: str
     caller: Caller
     callers: Sequence[Caller] = ()
@@ -172,7 +173,7 @@ def _licence_rows(question: Question) -> list[Row]:
     left = max(0, int(LICENCE_LIMIT_GB) - used)
     row: Row = (used, int(cluster.compressed_gb * 4.2), "compressed", int(LICENCE_LIMIT_GB), stamp(int(cluster.expires), "%Y-%m-%d"))
     row = (*row, int(cluster.now >= cluster.expires), int(used > LICENCE_LIMIT_GB), left)
-    return [row if question.generation == "4.6" else (*row, 0, 0, 4)]
+    return [row if question.generation == "4.6" else (*row, 0, 0, int(question.gpu))]
 
 
 def _reset(question: Question) -> list[Row]:

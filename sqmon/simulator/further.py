@@ -5,8 +5,13 @@ from __future__ import annotations
 from sqmon.simulator.functions import DEFAULTS, Function, Question, Row, both, columns, stamp
 from sqmon.simulator.metadata import CHECK_LOCKS, HEARTBEAT, READ_MANY, READ_PREFIX
 
-FLAGS = (("cudaMemQuota", "0"), ("heartbeatTimeout", "111"), ("maxConnections", "1000"), ("rechunkThreshold", "90"))
+_FLAGS = (("heartbeatTimeout", "111"), ("maxConnections", "1000"), ("rechunkThreshold", "90"))
 _UNITS = {"B": 1 << 30, "KB": 1 << 20, "MB": 1 << 10, "GB": 1, "TB": 1 / (1 << 10)}
+
+
+def flags(*, gpu: bool) -> list[tuple[str, str]]:
+    """Flags and their values; a worker without a GPU is one that may use none of its memory."""
+    return [("cudaMemQuota", "90" if gpu else "0"), *_FLAGS]
 
 
 def _connections(question: Question) -> list[Row]:
@@ -84,16 +89,16 @@ def _health(question: Question) -> list[Row]:
     return [(stamp(int(cluster.now)), category, name, "", value, "info", 0.01) for name, value in found]
 
 
-def _permissions(_: Question) -> list[Row]:
-    return [("SUPERUSER", "cluster", ""), ("CONNECT", "database", "master")]
+def _permissions(question: Question) -> list[Row]:
+    return [("SUPERUSER", "cluster", ""), ("CONNECT", "database", question.caller.database)]
 
 
-def _configuration(_: Question) -> list[Row]:
-    return [(flag, value, "true", "RND", "regular") for flag, value in FLAGS]
+def _configuration(question: Question) -> list[Row]:
+    return [(flag, value, "true", "RND", "regular") for flag, value in flags(gpu=question.gpu)]
 
 
 def _metadata_flags(question: Question) -> list[Row]:
-    return [(flag, value) for flag, value in FLAGS if question.arguments[0] in ("all", flag)]
+    return [(flag, value) for flag, value in flags(gpu=question.gpu) if question.arguments[0] in ("all", flag)]
 
 
 def _extents(question: Question) -> list[Row]:

@@ -11,6 +11,7 @@ TEXT = 1
 BINARY = 2
 VERSIONS = (6, 7, 8)
 MAX_PAYLOAD = 1 << 20
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class ProtocolError(Exception):
@@ -31,7 +32,7 @@ def frame(version: int, kind: int, payload: bytes) -> bytes:
 
 def text(version: int, body: dict[str, Any]) -> bytes:
     """One whole text frame; no blanks, because clients compare some answers as literal text."""
-    return frame(version, TEXT, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
+    return frame(version, TEXT, _compact(body).encode())
 
 
 class Frames:

@@ -56,7 +56,6 @@ class Simulator:
         world = World(settings, cluster=cluster, access=access)
         if rows_locks is not None:
             world.set_rows({"show_locks": rows_locks})
-        self.host = host
         self._engine = Engine(world, host)
         self._engine.add_worker("worker", port)
         context = None if tls_port is None else server_context()
@@ -85,34 +84,35 @@ class Simulator:
         self.stop()
 
     @property
-    def ports(self) -> dict[str, int]:
-        """The number of every listener: worker, tls, second, second_tls, picker, picker_tls, control."""
-        return {name: listener.port for name, listener in {**self._engine.workers, **self._engine.others}.items()}
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Address and number of every listener: worker, tls, second, second_tls, picker, picker_tls, control."""
+        listeners = {**self._engine.workers, **self._engine.others}
+        return {name: (listener.host, listener.port) for name, listener in listeners.items()}
 
     @property
     def port(self) -> int:
         """The worker's plain port."""
-        return self.ports["worker"]
+        return self.addresses["worker"][1]
 
     @property
     def tls_port(self) -> Optional[int]:
         """The worker's TLS port."""
-        return self.ports.get("tls")
+        return self._port("tls")
 
     @property
     def picker_port(self) -> Optional[int]:
         """The picker for plain workers."""
-        return self.ports.get("picker")
+        return self._port("picker")
 
     @property
     def picker_tls_port(self) -> Optional[int]:
         """The picker for TLS workers."""
-        return self.ports.get("picker_tls")
+        return self._port("picker_tls")
 
     @property
     def control_port(self) -> Optional[int]:
         """The control port."""
-        return self.ports.get("control")
+        return self._port("control")
 
     def start(self) -> None:
         """Return when every port accepts; OSError when one is taken."""
@@ -170,6 +170,10 @@ class Simulator:
     def start_worker(self) -> None:
         """The worker is back on its old ports."""
         self._command("start_worker", True)
+
+    def _port(self, name: str) -> Optional[int]:
+        address = self.addresses.get(name)
+        return None if address is None else address[1]
 
     def _command(self, name: str, value: Any) -> Mapping[str, Any]:
         async def command() -> Mapping[str, Any]:

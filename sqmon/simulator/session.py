@@ -54,7 +54,9 @@ class Session(Connection):
         self._sessions.discard(self)
         if self._caller is not None:
             self._world.counters.sessions -= 1
-            self._world.callers.pop(self._caller.connection_id, None)
+            # A client that moved with its statement has this number on its new connection already.
+            if self._world.callers.get(self._caller.connection_id) is self._caller:
+                del self._world.callers[self._caller.connection_id]
 
     def cut(self) -> None:
         """The worker's process is gone."""
@@ -196,14 +198,16 @@ class Session(Connection):
             self.reply({"colSzs": [], "rows": 0})
             return
         chunk = self._chunks.popleft()
-        self.reply({"colSzs": chunk.sizes, "rows": chunk.rows})
+        sizes = {"colSzs": chunk.sizes, "rows": chunk.rows}
+        binary = protocol.frame(self.version, protocol.BINARY, chunk.payload)
         served = self._world.counters.rows_served
         fault = self._world.faults.take("payload", plan.name)
         if fault is None:
-            self.transport.write(protocol.frame(self.version, protocol.BINARY, chunk.payload))
+            self.transport.write(protocol.text(self.version, sizes) + binary)
             served[plan.name] = served.get(plan.name, 0) + chunk.rows
         else:
-            breaking.act_midway(self, fault, protocol.frame(self.version, protocol.BINARY, chunk.payload))
+            self.reply(sizes)
+            breaking.act_midway(self, fault, binary)
 
     def _close_statement(self, _: dict[str, Any]) -> None:
         self._forget()

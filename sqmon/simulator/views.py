@@ -6,7 +6,7 @@ from typing import Sequence
 
 from sqmon.simulator.columns import Column
 from sqmon.simulator.functions import Row, columns
-from sqmon.simulator.further import FLAGS
+from sqmon.simulator.further import flags
 from sqmon.simulator.sql import StatementError, ViewQuery
 from sqmon.simulator.workload import TABLES, USERS
 
@@ -21,9 +21,9 @@ _COLUMNS = {
 }
 
 
-def _rows(view: str, databases: Sequence[str]) -> list[Row]:
+def _rows(view: str, databases: Sequence[str], *, gpu: bool) -> list[Row]:
     found: dict[str, list[Row]] = {
-        "parameters": [(flag, value, value, "global", "") for flag, value in FLAGS],
+        "parameters": [(flag, value, value, "global", "") for flag, value in flags(gpu=gpu)],
         "tables": [(databases[0], number, "public", name, True, 1000 * (number + 1), 0) for number, name in enumerate(TABLES)],
         "databases": list(enumerate(databases)),
         "schemas": [(0, "public")],
@@ -32,7 +32,7 @@ def _rows(view: str, databases: Sequence[str]) -> list[Row]:
     return found[view]
 
 
-def select(query: ViewQuery, databases: Sequence[str]) -> tuple[list[Column], list[Row]]:
+def select(query: ViewQuery, databases: Sequence[str], *, gpu: bool) -> tuple[list[Column], list[Row]]:
     """The chosen columns of the matching rows; StatementError for a view or a column that is not there."""
     if query.view not in _COLUMNS:
         raise StatementError(f"Could not find view sqream_catalog.{query.view}.")
@@ -41,7 +41,7 @@ def select(query: ViewQuery, databases: Sequence[str]) -> tuple[list[Column], li
     for name in (*chosen, *(query.where or ())[:1]):
         if name not in positions:
             raise StatementError(f"Could not find column {name} in sqream_catalog.{query.view}.")
-    rows = _rows(query.view, databases)
+    rows = _rows(query.view, databases, gpu=gpu)
     if query.where is not None:
         key, value = query.where
         rows = [row for row in rows if str(row[positions[key]]) == value]

@@ -124,7 +124,7 @@ class World:
         if isinstance(asked, Call):
             return self._call(asked)
         if isinstance(asked, ViewQuery):
-            columns, rows = select(asked, self.settings.databases)
+            columns, rows = select(asked, self.settings.databases, gpu=self.settings.gpu)
             chunks = chunked(columns, rows, self.settings.chunk_rows)
             return Plan(f"sqream_catalog.{asked.view}", columns, lambda _: chunks)
         if not self.settings.gpu:
@@ -151,6 +151,7 @@ class World:
         question = Question(
             cluster=self.cluster,
             generation=self.settings.version,
+            gpu=self.settings.gpu,
             server_version=self.settings.server_version or "",
             caller=caller,
             callers=tuple(self.callers.values()),

@@ -35,7 +35,7 @@ def live(cluster: Cluster, clock: Clock, seconds: int) -> None:
 def rows(cluster: Cluster, function: str) -> list[tuple[Any, ...]]:
     """What the function answers now."""
     caller = Caller(1, "sqream", "master", "monitor", "127.0.0.1", cluster.now)
-    return FUNCTIONS[function].rows(Question(cluster, "4.10", "v2023.1.0", caller))
+    return FUNCTIONS[function].rows(Question(cluster, generation="4.10", gpu=False, server_version="v2023.1.0", caller=caller))
 
 
 def test_it_is_at_work_from_the_first_moment(cluster: Cluster) -> None:

@@ -85,6 +85,16 @@ def test_options_reach_the_simulator() -> None:
         assert "second" in process.ports
 
 
+def test_other_addresses_and_the_control_port() -> None:
+    """A name is one address, all addresses are all, and control stays on loopback."""
+    with Process("--host", "localhost", "--picker_port", "0") as process:
+        assert all("127.0.0.1:" in line for line in process.lines)
+        connect(process.ports["picker"], clustered=True).close()
+    with Process("--host", "0.0.0.0", "--picker_port", "0", "--control_port", "0") as process:
+        assert [line.split(":")[0] for line in process.lines] == ["worker 0.0.0.0", "picker 0.0.0.0", "control 127.0.0.1"]
+        connect(process.ports["picker"], clustered=True).close()
+
+
 def test_a_port_in_use_is_one_clear_line() -> None:
     """Exit code 1, no traceback, and the port is named."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

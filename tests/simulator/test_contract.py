@@ -263,12 +263,12 @@ def test_not_clustered_on_a_picker_port(simulator: Simulator) -> None:
 
 @pytest.mark.parametrize("use_ssl", [False, True])
 def test_a_statement_moves_to_a_second_worker(use_ssl: bool) -> None:
-    """With reconnect the statement is picked up there, and the next one runs there without moving."""
+    """With reconnect the statement is picked up there under its number, and the next one runs there without moving."""
     with Simulator(tls_port=0, reconnect=True, server_version=None) as simulator:
         cursor = connect(simulator.tls_port if use_ssl else simulator.port, use_ssl=use_ssl).cursor()
 
         assert len(ask(cursor, "select show_cluster_nodes()")) == 4
-        assert len(ask(cursor, "select get_license_info()")) == 1
+        assert [row[3] for row in ask(cursor, "select show_connections()") if row[3] >= 0] == [cursor.get_statement_id()]
         stats = simulator.stats()
         assert (stats["logins"], stats["sessions"]) == (2, 2)
 
@@ -361,9 +361,12 @@ def test_select_1_needs_a_gpu(version: str, text: str) -> None:
 
 
 def test_select_1_with_a_gpu() -> None:
-    """One row, one number."""
+    """One row, one number; the flag for GPU memory agrees."""
     with Simulator(gpu=True, server_version=None) as simulator:
-        assert ask(connect(simulator.port).cursor(), "select 1;") == [(1,)]
+        cursor = connect(simulator.port).cursor()
+
+        assert ask(cursor, "select 1;") == [(1,)]
+        assert ask(cursor, "select show_md_flag('cudaMemQuota')") == [("cudaMemQuota", "90")]
 
 
 @pytest.mark.parametrize(
