@@ -10,7 +10,7 @@ from typing import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from sqmon import checks, config, service, settings
+from sqmon import checks, config, metrics_file, service, settings
 from sqmon.clock import SystemClock
 from sqmon.errors import ConfigError
 from sqmon.probe import Outcome
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> bool:
 def _outcomes(args: argparse.Namespace) -> Iterator[Outcome]:
     path = args.metrics_file or config.default_metrics_file()
     try:
-        yield checks.check_metrics(path, checks.read_metrics(path, args.query_timeout))
+        yield checks.check_metrics(path, metrics_file.read(path, args.query_timeout))
     except ConfigError as error:
         yield from (Outcome(checks.METRICS, "failed", problem) for problem in error.problems)
     if args.offline:

@@ -8,27 +8,15 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Iterator, Optional
 
-from sqmon import metrics_file, probe
+from sqmon import probe
 from sqmon.clock import Clock
 from sqmon.config import Metric, Outside
-from sqmon.errors import ConfigError
 from sqmon.probe import Outcome, Questions
 
 METRICS = "check_customer_metrics"
 CONNECTION = "check_sqream_connection"
 _RETRY_SECONDS = 1.0
 _PROBE_SECONDS = 30.0
-
-
-def read_metrics(path: Optional[Path], query_timeout: Optional[float]) -> list[Metric]:
-    """Return the metrics of the file, or the catalogue's five for None; raises ConfigError with every problem."""
-    if path is None:
-        return metrics_file.defaults(query_timeout)
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
-    return metrics_file.parse(text, str(path), query_timeout)
 
 
 def check_metrics(path: Optional[Path], metrics: list[Metric]) -> Outcome:

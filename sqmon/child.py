@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 from sqmon import worker
 from sqmon.config import Metric
-from sqmon.reports import Connected, Failed, Pending, Polled, Report, Step, decode
+from sqmon.reports import Connected, Failed, Report, Step, decode
 from sqmon.schedule import Backoff
 
 GRACE_SECONDS = 5.0
@@ -46,7 +46,7 @@ class Child:
     `state` is waiting (for its next start), starting (until the login worked), polling, or stopping.
     """
 
-    def __init__(self, metric: Metric, *, start_at: float, context: ForkServerContext) -> None:
+    def __init__(self, metric: Metric, *, start_at: float, context: ForkServerContext, after: Optional[Child] = None) -> None:
         self.metric = metric
         self.state = "waiting"
         self.start_at = start_at
@@ -55,8 +55,9 @@ class Child:
         self.run_id = ""
         self.pid: Optional[int] = None
         self.failed: Optional[Failed] = None
-        self.last_poll: Optional[Polled] = None
-        self.pending = Pending("", 0)
+        self.retired = False
+        """Whether it is not to be started any more."""
+        self._after = after
         self._context = context
         self._backoff = Backoff(jitter=random.Random())
         self._process: Optional[ForkServerProcess] = None
@@ -71,6 +72,11 @@ class Child:
     def alive(self) -> bool:
         """Whether there is a process that was not yet seen to end."""
         return self._process is not None
+
+    @property
+    def waits_for_another(self) -> bool:
+        """Whether the child that had this metric before is still there."""
+        return self._after is not None and self._after.alive
 
     @property
     def pipe(self) -> int:
@@ -121,6 +127,11 @@ class Child:
         self.state, self.deadline = "stopping", now + GRACE_SECONDS
         self._send(number)
 
+    def retire(self, now: float) -> None:
+        """Stop for good."""
+        self.retired = True
+        self.stop(now)
+
     def kill_if_overdue(self, now: float) -> None:
         """Kill a process that is past its deadline, and remember in words what it hung in."""
         if now < self.deadline or not self.alive:
@@ -161,7 +172,6 @@ class Child:
         )
         self._process = self._pipe = self.pid = None
         self.state, self.deadline = "waiting", float("inf")
-        self.pending = Pending("", 0)
         return end
 
     def kill(self) -> None:
@@ -181,10 +191,6 @@ class Child:
         elif isinstance(report, Connected):
             self._logged_in = True
             self.state = "polling" if self.state == "starting" else self.state
-        elif isinstance(report, Polled):
-            self.last_poll = report
-        elif isinstance(report, Pending):
-            self.pending = report
         elif isinstance(report, Failed):
             self.failed = report
 

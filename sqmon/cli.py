@@ -121,9 +121,9 @@ def _once_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _once(args: argparse.Namespace) -> int:
-    from sqmon import checks, once
+    from sqmon import metrics_file, once
 
-    metrics = checks.read_metrics(args.metrics_file or config.default_metrics_file(), args.query_timeout)
+    metrics = metrics_file.read(args.metrics_file or config.default_metrics_file(), args.query_timeout)
     once.poll(settings.connection_of(args), once.select(metrics, args.metrics, args.query_timeout), sys.stdout.buffer)
     return 0
 
@@ -148,6 +148,20 @@ def _demo(args: argparse.Namespace) -> int:
     return 0
 
 
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_options(parser, {"files": tuple(option for option in options.FILES if option.name in ("log_dir", "log_file_path"))})
+    parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
+
+
+def _status(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from sqmon import status
+
+    log_dir = Path(args.log_file_path) if args.log_file_path else args.log_dir or config.default_log_dir()
+    return status.run(log_dir, as_json=args.json, console=Console())
+
+
 def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
     from sqmon.simulator import command
 
@@ -164,6 +178,7 @@ COMMANDS = {
     "run": Command("check, then one worker per metric until SIGTERM or Ctrl-C", _run_arguments, _run),
     "check": Command("the start-up checks alone, a line each", _check_arguments, _check),
     "once": Command("poll once and print the records; nothing is written", _once_arguments, _once),
+    "status": Command("what each metric is doing now; exit code 0 healthy, 1 degraded, 2 not running", _status_arguments, _status),
     "demo": Command("a simulated SQreamDB, the service, and a live view; needs no database", _demo_arguments, _demo),
     "simulate": Command("a simulated SQreamDB alone", _simulate_arguments, _simulate),
 }

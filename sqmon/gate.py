@@ -41,6 +41,11 @@ class LoginGate:
         return not trying and now >= self._not_before
 
     @property
+    def paused(self) -> bool:
+        """Whether a login was refused, and none has worked since."""
+        return self.paused_until is not None
+
+    @property
     def next_try(self) -> float:
         """When the gate lets the next one in, in monotonic seconds; in the past when it already does, or waits for the one inside."""
         return 0.0 if self._open else self._not_before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from pathlib import Path
 from typing import Any, Optional, Union
 
 import msgspec
@@ -34,6 +35,17 @@ def defaults(query_timeout: Optional[float] = None) -> list[Metric]:
         Metric(name, interval, query_timeout or default_timeout(interval), statements.call(name))
         for name, interval in ((name, catalogue.FUNCTIONS[name].interval) for name in catalogue.DEFAULT_METRICS)
     ]
+
+
+def read(path: Optional[Path], query_timeout: Optional[float] = None) -> list[Metric]:
+    """Return the metrics of the file, or the catalogue's five for None; raises ConfigError with every problem."""
+    if path is None:
+        return defaults(query_timeout)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
+    return parse(text, str(path), query_timeout)
 
 
 def default_timeout(interval: float) -> float:

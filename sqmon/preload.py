@@ -1,6 +1,6 @@
 """What the forkserver imports and does once for all workers: memory that is touched before the fork is shared by all of them."""
 
-import _strptime  # noqa: F401 - what datetime.strptime imports at its first call
+import _strptime  # type: ignore[import-not-found]  # noqa: F401 - what datetime.strptime imports at its first call
 import gc
 import hashlib
 import multiprocessing.popen_forkserver  # noqa: F401 - what every child imports first

@@ -12,7 +12,7 @@ from multiprocessing.context import ForkServerContext
 from types import FrameType
 from typing import Iterable, Optional
 
-from sqmon import __version__, checks
+from sqmon import __version__, checks, metrics_file
 from sqmon.clock import SystemClock
 from sqmon.config import Metric, Output, Settings
 from sqmon.errors import SqmonError
@@ -28,7 +28,7 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
     Raises SqmonError before anything was written when the metrics file or the directory can't be used, and after the events have said
     why when a check fails.
     """
-    metrics = checks.read_metrics(settings.metrics_file, settings.query_timeout)
+    metrics = metrics_file.read(settings.metrics_file, settings.query_timeout)
     clock = SystemClock()
     with _Stoppable(), _Lock(settings.output):
         context = forkserver()

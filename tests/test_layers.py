@@ -9,18 +9,19 @@ PACKAGE = Path(__file__).parent.parent / "sqmon"
 
 LAYERS = """
 errors clock
-catalogue columns values segment_names schedule checksum
+catalogue columns values segment_names schedule checksum directories file_lock
 statements guard config reading truncation
 metrics_file logs record options settings
 database line_writer
 backlog segment
 segments single_file retention
 output reports
-poller events outage gate
+poller events outage gate wake watch
 worker probe
 preload child checks
-supervisor view
-service once demo
+journal view
+supervisor
+service once demo status
 checking
 cli
 __main__

@@ -1,0 +1,57 @@
+"""What may end the supervisor's waiting from outside: signals and other threads, each of which only leaves a byte."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from typing import Any, NamedTuple
+
+_POKE = 0
+
+
+class Woken(NamedTuple):
+    """What has come since the last look."""
+
+    signals: list[signal.Signals]
+    poked: bool
+
+
+class Wake:
+    """A descriptor that becomes readable when one of `numbers` arrives or somebody calls `poke`; nothing else happens then."""
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._theirs.setblocking(False)
+        signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+        for number in numbers:
+            # A handler has to be there for the number to be written to the descriptor.
+            signal.signal(number, _do_nothing)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+        return self._ours.fileno()
+
+    def poke(self) -> None:
+        """Wake the supervisor; may be called from any thread. A full buffer wakes it just as well."""
+        with contextlib.suppress(OSError):
+            self._theirs.send(bytes([_POKE]))
+
+    def take(self) -> Woken:
+        """Return what has come."""
+        try:
+            numbers = self._ours.recv(1 << 16)
+        except BlockingIOError:
+            numbers = b""
+        return Woken([signal.Signals(number) for number in numbers if number != _POKE], _POKE in numbers)
+
+    def close(self) -> None:
+        """Leave signals alone from now on."""
+        signal.set_wakeup_fd(-1)
+        self._ours.close()
+        self._theirs.close()
+
+
+def _do_nothing(*_: Any) -> None:
+    pass
