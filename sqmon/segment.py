@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from typing import TYPE_CHECKING
 
 from sqmon.checksum import Checksum
+from sqmon.directories import create_file, make_directory
 from sqmon.segment_names import SegmentName, newest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqmon.clock import Clock
-
-DIRECTORY_MODE = 0o750
-FILE_MODE = 0o640
 
 _TRIES = 1000  # names that somebody else may have taken in the same microsecond
 
@@ -103,9 +100,8 @@ class Segment:
 def open_segment(log_dir: Path, metric: str, after: SegmentName, clock: Clock) -> tuple[Segment, SegmentName]:
     """Create the next segment, with a name later than `after` and than all in its directory; raises OSError."""
     directory = log_dir / metric
-    _make_directory(log_dir)
-    _make_directory(directory)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    make_directory(log_dir)
+    make_directory(directory)
     last = after
     for _ in range(_TRIES):
         there = newest(directory, metric)
@@ -113,17 +109,10 @@ def open_segment(log_dir: Path, metric: str, after: SegmentName, clock: Clock) -
         name = last.following(clock.time_ns())
         path = directory / name.text(metric)
         try:
-            descriptor = os.open(path, flags, FILE_MODE)
+            descriptor = create_file(path, os.O_WRONLY)
         except FileExistsError:
             continue
-        try:
-            # The umask would take the group's right to read, and with it the agent's.
-            os.fchmod(descriptor, FILE_MODE)
-            segment = Segment(path, descriptor, clock.monotonic())
-        except OSError:
-            os.close(descriptor)
-            raise
-        return segment, name
+        return Segment(path, descriptor, clock.monotonic()), name
     raise FileExistsError(f"{directory}: {_TRIES} names in a row are taken")
 
 
@@ -132,21 +121,11 @@ def point_current(log_dir: Path, metric: str, segment: Path) -> None:
     link = log_dir / "current" / metric
     fresh = link.with_name(f".{metric}.{os.getpid()}")
     with contextlib.suppress(OSError):
-        _make_directory(link.parent)
+        make_directory(link.parent)
         with contextlib.suppress(FileNotFoundError):
             fresh.unlink()
         fresh.symlink_to(os.path.join("..", metric, segment.name))  # noqa: PTH118 - Path has no relative parent here
         fresh.replace(link)
-
-
-def _make_directory(path: Path) -> None:
-    if path.is_dir():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(DIRECTORY_MODE)
-        # Neither the umask nor chmod may take what the parent's setgid bit has given.
-        path.chmod(DIRECTORY_MODE | (path.stat().st_mode & stat.S_ISGID))
 
 
 def _sync_directory(path: Path) -> None:

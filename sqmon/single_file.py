@@ -1,0 +1,220 @@
+"""One file for the lines of all workers, numbered when it is full: for those who have no agent."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import Callable, Optional
+
+from sqmon.backlog import Backlog
+from sqmon.clock import Clock
+from sqmon.directories import FILE_MODE, create_file, make_directory
+from sqmon.file_lock import FileLock
+from sqmon.line_writer import Dropped, in_words, reason_of
+from sqmon.record import MAX_LINE, Batch
+
+_FSYNC_S = 5.0
+_PATIENCE_S = 0.2  # others hold the lock for the time of one write, or while the disk is full
+_LINE_START = b'{"ts":"'
+
+
+class SingleFileWriter:
+    """A LineWriter for `path`, which any number of processes may append to at the same time through this class.
+
+    The lines of one batch stay together but for a rotation between two of them. A file that would exceed `max_bytes`
+    becomes PATH.1, that PATH.2 and so on to PATH.<backups>. Whoever moves the file away (logrotate) gets the lines
+    that are in it, the next ones start a new file. Half a line can stand at the end of the file only while its process
+    still lives, and no other process appends in that time; the rest of a killed process is cut off by the next append.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        on_dropped: Callable[[Dropped], None],
+        max_bytes: int = 64 * 1024 * 1024,
+        backups: int = 7,
+        buffer_bytes: int = 8 * 1024 * 1024,
+    ) -> None:
+        # Through a link, rotation would rename the link and leave its target.
+        self._path = Path(os.path.realpath(path))
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._backups = backups
+        self._backlog = Backlog(buffer_bytes, clock, on_dropped)
+        self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"), FILE_MODE)
+        self._descriptor: Optional[int] = None
+        self._size = 0  # of the file, valid while the lock is held
+        self._dirty_since: Optional[float] = None
+        self._reason = ""
+        self._since_ns = 0
+        self._warning = ""
+
+    @property
+    def pending(self) -> int:
+        """See LineWriter."""
+        return self._backlog.pending
+
+    @property
+    def trouble(self) -> str:
+        """See LineWriter."""
+        if self._reason:
+            return f"{self._path.name}: {self._reason} ({in_words(self.pending)} waiting)"
+        return f"{self._path.name}: {self._warning}" if self._warning else ""
+
+    @property
+    def settled_seq(self) -> int:
+        """See LineWriter."""
+        return self._backlog.settled_seq
+
+    @property
+    def path(self) -> Optional[Path]:
+        """See LineWriter."""
+        return self._path if self._descriptor is not None else None
+
+    def append(self, batch: Batch) -> None:
+        """See LineWriter."""
+        self._backlog.push(batch)
+        self._flush()
+
+    def tick(self) -> None:
+        """Retry what waits, fsync every five seconds, let go of a file that was moved or deleted."""
+        self._flush()
+        if self._dirty_since is not None and self._clock.monotonic() - self._dirty_since >= _FSYNC_S:
+            self._sync()
+        if not self._backlog.torn and not self._is_the_file():
+            self._leave()
+
+    def close(self) -> None:
+        """See LineWriter."""
+        self._flush()
+        if self._backlog.torn and self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._size - self._backlog.torn)
+        self._backlog.give_up(self._reason, self._since_ns)
+        self._sync()
+        self._leave()
+        self._lock.close()
+
+    def _flush(self) -> None:
+        try:
+            while self._backlog.pending:
+                self._lock_and_write()
+        except OSError as error:
+            if not self._reason:
+                self._since_ns = self._clock.time_ns()
+            if error.errno == errno.EBADF:
+                self._descriptor, self._backlog.torn = None, 0  # closed by a stranger; the next append repairs the end
+            self._reason = reason_of(error)
+            self._backlog.shrink(self._reason, self._since_ns)
+        else:
+            self._reason = ""
+            self._backlog.report()
+
+    def _lock_and_write(self) -> None:
+        """Append what goes in one write; raises OSError. The lock is kept while half a line of ours is in the file."""
+        if not self._lock.held:
+            make_directory(self._path.parent)
+            # Who waits already has waited long enough: a poll must not be late because of the lock.
+            self._lock.acquire(0.0 if self._reason else _PATIENCE_S)
+        try:
+            self._write_some(self._usable())
+        finally:
+            if not self._backlog.torn:
+                self._lock.release()
+
+    def _write_some(self, descriptor: int) -> None:
+        data, torn = self._backlog.head.data, self._backlog.torn
+        end = len(data)
+        room = max(0, self._max_bytes - self._size)
+        if torn:
+            end = data.index(b"\n") + 1
+        elif end > room:
+            end = data.rfind(b"\n", 0, room) + 1
+            if not end:
+                if self._size and not self._rotate():
+                    end = len(data)
+                else:
+                    descriptor = self._usable()
+                    end = data.rfind(b"\n", 0, self._max_bytes) + 1 or data.index(b"\n") + 1
+        size = os.write(descriptor, memoryview(data)[torn:end])
+        self._size += size
+        if self._dirty_since is None:
+            self._dirty_since = self._clock.monotonic()
+        self._backlog.written(size)
+
+    def _usable(self) -> int:
+        """The descriptor of the file that `path` leads to now, which ends with a whole line or with our half one."""
+        if self._descriptor is not None and self._backlog.torn:
+            status = os.fstat(self._descriptor)
+            if status.st_nlink and status.st_size == self._size:
+                return self._descriptor
+            self._backlog.torn = 0  # deleted or truncated: the line is written again as a whole
+        if self._descriptor is None or not self._is_the_file():
+            self._leave()
+            self._descriptor = self._open()
+        self._size = os.fstat(self._descriptor).st_size
+        self._repair_end(self._descriptor)
+        return self._descriptor
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return create_file(self._path, os.O_RDWR)
+
+    def _repair_end(self, descriptor: int) -> None:
+        """Cut off the half line of a process that was killed, and end a line that isn't ours."""
+        if not self._size or os.pread(descriptor, 1, self._size - 1) == b"\n":
+            return
+        tail = os.pread(descriptor, MAX_LINE, max(0, self._size - MAX_LINE))
+        half = tail[tail.rfind(b"\n") + 1 :]
+        if half.startswith(_LINE_START[: len(half)]):
+            self._size -= len(half)
+            os.ftruncate(descriptor, self._size)
+        else:
+            self._size += os.write(descriptor, b"\n")
+
+    def _rotate(self) -> bool:
+        """Number the files anew; False when that can't be done, since a long file is better than a lost line."""
+        try:
+            if not self._backups:
+                self._path.unlink()
+            for number in range(self._backups, 0, -1):
+                with contextlib.suppress(FileNotFoundError):
+                    self._numbered(number - 1).replace(self._numbered(number))
+        except OSError as error:
+            self._warning = f"can't be rotated: {reason_of(error)}"
+            return False
+        self._warning = ""
+        return True
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
+
+    def _is_the_file(self) -> bool:
+        if self._descriptor is None:
+            return False
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # the descriptor still works when the directory may not be searched
+
+    def _sync(self) -> None:
+        self._dirty_since = None
+        if self._descriptor is not None:
+            try:
+                os.fsync(self._descriptor)
+            except OSError as error:
+                self._warning = f"may not survive a power loss: {reason_of(error)}"
+
+    def _leave(self) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
