@@ -8,6 +8,7 @@ from sqmon.clock import Clock
 from sqmon.config import Output
 from sqmon.line_writer import Dropped, LineWriter
 from sqmon.segments import Sealed, SegmentOptions, SegmentWriter
+from sqmon.single_file import SingleFileWriter
 
 
 def open_writer(
@@ -20,8 +21,6 @@ def open_writer(
 ) -> LineWriter:
     """Return the writer of one stream; it makes files lazily and never raises OSError."""
     if output.single_file is not None:
-        from sqmon.single_file import SingleFileWriter  # TEMP
-
         return SingleFileWriter(
             output.single_file,
             max_bytes=output.segment_bytes,

@@ -17,6 +17,7 @@ from sqmon.clock import SystemClock
 from sqmon.config import Metric, Output, Settings
 from sqmon.errors import SqmonError
 from sqmon.events import Events
+from sqmon.notify import Notifier
 from sqmon.probe import Outcome
 from sqmon.record import new_run_id
 from sqmon.supervisor import Supervisor
@@ -44,7 +45,7 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
             events.write("info", "stop", reason=str(error) or "stopped during the start-up checks")
             events.close()
             raise
-        Supervisor(settings, metrics, events, context=context, clock=clock).run()
+        Supervisor(settings, metrics, events, context=context, clock=clock, notifier=Notifier(os.environ)).run()
 
 
 PASSWORD_WARNING = "other users of this host can read --password in the process list; use --password_file or SQMON_PASSWORD"

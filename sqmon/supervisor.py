@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import selectors
 import signal
 from multiprocessing.context import ForkServerContext
 from typing import Optional
 
-from sqmon import __version__
 from sqmon.child import Child, Exit
-from sqmon.clock import Clock, utc_stamp
+from sqmon.clock import Clock
 from sqmon.config import Metric, Settings
 from sqmon.errors import ConfigError, SqmonError
 from sqmon.events import Events
 from sqmon.gate import LoginGate
+from sqmon.health import Health
 from sqmon.journal import Journal
+from sqmon.notify import Notifier
 from sqmon.record import new_run_id
 from sqmon.reports import Connected
 from sqmon.schedule import spread
-from sqmon.status_file import Status, StatusFile
 from sqmon.wake import Wake
 from sqmon.watch import MetricsFile, Watcher
 from sqmon.worker import Start
@@ -33,20 +32,27 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Supervisor:
     """Decides for every child when it starts, when it is killed, and when it is replaced."""
 
-    def __init__(self, settings: Settings, metrics: list[Metric], events: Events, *, context: ForkServerContext, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: list[Metric],
+        events: Events,
+        *,
+        context: ForkServerContext,
+        clock: Clock,
+        notifier: Notifier,
+    ) -> None:
         self._settings = settings
         self._events = events
         self._context = context
+        self._notifier = notifier
         self._clock = clock
         self._journal = Journal(events, clock=clock)
         self._gate = LoginGate(self._password_digest)
         self._selector = selectors.DefaultSelector()
         self._file = MetricsFile(settings.metrics_file, settings.query_timeout) if settings.metrics_file else None
         self._config_problems: list[str] = []
-        output = settings.output
-        self._status_file = StatusFile(output.log_dir) if output.single_file is None else None
-        self._generation = 0
-        self._started = utc_stamp(clock.time_ns())
+        self._health = Health(settings.output, notifier, clock=clock)
         self._stopped_by = ""
         self._next_round = 0.0
         now = clock.monotonic()
@@ -61,9 +67,11 @@ class Supervisor:
         wake = Wake(*_STOP_SIGNALS, signal.SIGHUP)
         self._selector.register(wake, selectors.EVENT_READ)
         watcher = self._watch(wake)
+        self._notifier.ready()
         try:
             while not self._stopped_by:
                 self._turn(wake)
+            self._notifier.stopping()
             for child in self._children:
                 child.stop(self._clock.monotonic())
             self._next_round = 0.0
@@ -78,7 +86,7 @@ class Supervisor:
             wake.close()
             self._events.write("info", "stop", reason=self._stopped_by or "error")
             self._events.close()
-            self._write_status(stopped=True)
+            self._tell_health(stopped=True)
 
     def _watch(self, wake: Wake) -> Optional[Watcher]:
         if self._file is None:
@@ -101,9 +109,10 @@ class Supervisor:
         now = self._clock.monotonic()
         if self._file is not None and now >= self._file.due and not self._stopped_by:
             self._reread(self._file, now)
+            self._notifier.ready()
         if now >= self._next_round:
             self._go_round(now)
-            self._write_status()
+            self._tell_health()
         self._events.tick()
 
     def _woken(self, wake: Wake) -> None:
@@ -111,8 +120,12 @@ class Supervisor:
         for number in woken.signals:
             if number in _STOP_SIGNALS:
                 self._stopped_by = self._stopped_by or number.name
+        if signal.SIGHUP in woken.signals:
+            self._notifier.reloading()
         if self._file is not None and (woken.poked or signal.SIGHUP in woken.signals):
             self._file.touched(self._clock.monotonic())
+        elif signal.SIGHUP in woken.signals:
+            self._notifier.ready()
 
     def _go_round(self, now: float) -> None:
         """Look at every child: kill those that hang, start those that may. Between rounds only reports are looked at."""
@@ -204,29 +217,13 @@ class Supervisor:
         self._next_round = 0.0
         self._events.write("info", "config_reloaded", file=str(file.path), changed=changed, added=added, removed=removed)
 
-    def _write_status(self, *, stopped: bool = False) -> None:
-        """Say in status.json how things are; done once a round, which is at least once a second."""
-        if self._status_file is None:
-            return
-        self._generation += 1
+    def _tell_health(self, *, stopped: bool = False) -> None:
         problems = [*self._config_problems]
         if self._gate.paused:
             problems.append("logins are paused: the last one was refused")
         if self._events.trouble:
             problems.append(self._events.trouble)
-        self._status_file.write(
-            Status(
-                generation=self._generation,
-                version=__version__,
-                pid=os.getpid(),
-                started=self._started,
-                updated_ns=self._clock.time_ns(),
-                stopped=stopped,
-                problems=problems,
-                metrics=[self._journal.status(child) for child in self._children if not child.retired],
-                end=self._generation,
-            )
-        )
+        self._health.tell([self._journal.status(child) for child in self._children if not child.retired], problems, stopped=stopped)
 
     def _password_digest(self) -> object:
         """Return something that changes when the password does, and that is not the password."""

@@ -9,14 +9,14 @@ PACKAGE = Path(__file__).parent.parent / "sqmon"
 
 LAYERS = """
 errors clock
-catalogue columns values segment_names schedule checksum directories file_lock
+catalogue columns values segment_names schedule checksum directories file_lock status_file notify
 statements guard config reading truncation
 metrics_file logs record options settings
 database line_writer
 backlog segment
 segments single_file retention
 output reports
-poller events outage gate wake watch
+poller events outage gate wake watch health
 worker probe
 preload child checks
 journal view

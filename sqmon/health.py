@@ -1,0 +1,44 @@
+"""How the service is, told to those who ask: `status.json` for `sqmon status`, a line and signs of life for systemd."""
+
+from __future__ import annotations
+
+import os
+
+from sqmon import __version__
+from sqmon.clock import Clock, utc_stamp
+from sqmon.config import Output
+from sqmon.notify import Notifier
+from sqmon.status_file import MetricStatus, Status, StatusFile
+
+
+class Health:
+    """The two places where the supervisor's loop shows itself, at least once a second."""
+
+    def __init__(self, output: Output, notifier: Notifier, *, clock: Clock) -> None:
+        # Beside a single file there is no directory that would be ours.
+        self._file = None if output.single_file is not None else StatusFile(output.log_dir)
+        self._notifier = notifier
+        self._clock = clock
+        self._started = utc_stamp(clock.time_ns())
+        self._generation = 0
+
+    def tell(self, metrics: list[MetricStatus], problems: list[str], *, stopped: bool = False) -> None:
+        """Tell how every metric is, and what is wrong with the service itself."""
+        well = sum(metric.healthy for metric in metrics)
+        self._notifier.alive(self._clock.monotonic(), f"{well} of {len(metrics)} metrics are well")
+        if self._file is None:
+            return
+        self._generation += 1
+        self._file.write(
+            Status(
+                generation=self._generation,
+                version=__version__,
+                pid=os.getpid(),
+                started=self._started,
+                updated_ns=self._clock.time_ns(),
+                stopped=stopped,
+                problems=problems,
+                metrics=metrics,
+                end=self._generation,
+            )
+        )
