@@ -112,6 +112,9 @@ class Settings:
     retention_bytes: int
     min_free_bytes: int
     cluster: str
+    metrics_port: Optional[int]
+    """Where Prometheus may ask; None: nowhere."""
+    metrics_address: str
 
 
 def default_log_dir() -> Path:

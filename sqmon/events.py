@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping, Optional
 
 import structlog
 
@@ -17,12 +17,17 @@ STREAM = "sqmon"
 _QUIET = {"poll", "segment_sealed", "worker_start"}
 
 
+Listener = Callable[[str, Mapping[str, Any], int], None]
+"""Called with the event's name, its fields, and the nanoseconds since 1970 at which it was written."""
+
+
 class Events:
     """The one writer of the `sqmon` stream. Its own segments and losses are events too."""
 
-    def __init__(self, output: Output, run_id: str, *, clock: Clock) -> None:
+    def __init__(self, output: Output, run_id: str, *, clock: Clock, listener: Optional[Listener] = None) -> None:
         self.run_id = run_id
         self._clock = clock
+        self._listener = listener
         self._encoder = Encoder(STREAM, run_id)
         self._log = structlog.get_logger()
         self._losses: list[Dropped] = []
@@ -58,7 +63,10 @@ class Events:
         self._writer.close()
 
     def _append(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
-        self._writer.append(self._encoder.event(level, event, fields, now_ns=self._clock.time_ns()))
+        now_ns = self._clock.time_ns()
+        self._writer.append(self._encoder.event(level, event, fields, now_ns=now_ns))
+        if self._listener is not None:
+            self._listener(event, fields, now_ns)
         shown = {name: value for name, value in fields.items() if value is not None}
         self._log.log(10 if level == "info" and event in _QUIET else _NUMBERS[level], event, **shown)
 

@@ -134,6 +134,8 @@ POLLING = (
     ),
 )
 SERVICE = (
+    Option("metrics_port", None, "port at which Prometheus may scrape the service (default: none)", _port, metavar="PORT"),
+    Option("metrics_address", "127.0.0.1", "address to listen on for that", str, metavar="ADDRESS"),
     Option("cluster", "", "name of the SQreamDB cluster, for the start event", str),
     Option("log_level", "info", "least level of the log on stderr", str, choices=LOG_LEVELS),
 )

@@ -10,17 +10,21 @@ import sys
 from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext
 from types import FrameType
-from typing import Iterable, Optional
+from typing import TYPE_CHECKING, Iterable, Optional
 
 from sqmon import __version__, checks, metrics_file
 from sqmon.clock import SystemClock
 from sqmon.config import Metric, Output, Settings
 from sqmon.errors import SqmonError
 from sqmon.events import Events
+from sqmon.health import Health
 from sqmon.notify import Notifier
 from sqmon.probe import Outcome
 from sqmon.record import new_run_id
 from sqmon.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from sqmon.exporter import Exporter
 
 
 def run(settings: Settings, *, password_in_ps: bool = False) -> None:
@@ -33,7 +37,11 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
     clock = SystemClock()
     with _Stoppable(), _Lock(settings.output):
         context = forkserver()
-        events = Events(settings.output, new_run_id(clock.time_ns()), clock=clock)
+        notifier = Notifier(os.environ)
+        exporter = _exporter(settings)
+        health = Health(settings.output, notifier, exporter, clock=clock)
+        listener = exporter.on_event if exporter else None
+        events = Events(settings.output, new_run_id(clock.time_ns()), clock=clock, listener=listener)
         events.write("info", "start", **_about(settings, metrics))
         if password_in_ps:
             events.write("warning", "check", check="password", verdict="warning", text=PASSWORD_WARNING)
@@ -45,7 +53,9 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
             events.write("info", "stop", reason=str(error) or "stopped during the start-up checks")
             events.close()
             raise
-        Supervisor(settings, metrics, events, context=context, clock=clock, notifier=Notifier(os.environ)).run()
+        Supervisor(settings, metrics, events, context=context, clock=clock, health=health, notifier=notifier).run()
+        if exporter is not None:
+            exporter.close()
 
 
 PASSWORD_WARNING = "other users of this host can read --password in the process list; use --password_file or SQMON_PASSWORD"
@@ -76,6 +86,14 @@ def _pass(outcomes: Iterable[Outcome], events: Events) -> None:
         )
         if outcome.verdict == "failed":
             raise SqmonError(f"{outcome.name}: {outcome.text}")
+
+
+def _exporter(settings: Settings) -> Optional[Exporter]:
+    if settings.metrics_port is None:
+        return None
+    from sqmon.exporter import Exporter  # noqa: PLC0415 - see health
+
+    return Exporter(settings.metrics_address, settings.metrics_port)
 
 
 def _about(settings: Settings, metrics: list[Metric]) -> dict[str, object]:

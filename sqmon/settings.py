@@ -68,4 +68,6 @@ def settings_of(args: argparse.Namespace) -> Settings:
         retention_bytes=int(args.retention_mb * _MIB),
         min_free_bytes=int(args.min_free_mb * _MIB),
         cluster=args.cluster,
+        metrics_port=args.metrics_port,
+        metrics_address=args.metrics_address,
     )

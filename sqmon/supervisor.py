@@ -40,6 +40,7 @@ class Supervisor:
         *,
         context: ForkServerContext,
         clock: Clock,
+        health: Health,
         notifier: Notifier,
     ) -> None:
         self._settings = settings
@@ -52,7 +53,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._file = MetricsFile(settings.metrics_file, settings.query_timeout) if settings.metrics_file else None
         self._config_problems: list[str] = []
-        self._health = Health(settings.output, notifier, clock=clock)
+        self._health = health
         self._stopped_by = ""
         self._next_round = 0.0
         now = clock.monotonic()

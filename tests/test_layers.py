@@ -16,7 +16,8 @@ database line_writer
 backlog segment
 segments single_file retention
 output reports
-poller events outage gate wake watch health
+poller events outage gate wake watch exporter
+health
 worker probe
 preload child checks
 journal view
