@@ -263,6 +263,23 @@ def test_requests_out_of_order_are_answered(simulator: Simulator) -> None:
         assert wire.ask({"surprise": 1, "a": 2}) == {"error": "unknown request with the keys ['a', 'surprise']"}
 
 
+def test_a_moved_session_outlives_its_first_connection() -> None:
+    """The number is on the new connection already when the old one ends."""
+    with Simulator(reconnect=True) as simulator, Wire(simulator.port) as first:
+        number = first.login()
+        statement = first.ask({"getStatementId": "getStatementId"})["statementId"]
+        port = first.ask({"prepareStatement": "select show_connections()"})["port"]
+        with Wire(port) as second:
+            login = {key: value for key, value in LOGIN.items() if key != "connectDatabase"}
+            second.ask({**login, "reconnectDatabase": "master", "connectionId": number})
+            first.socket.close()
+            until(lambda: simulator.stats()["sessions"] == 1)
+            second.ask({"reconstructStatement": statement})
+            second.ask({"execute": "execute"})
+
+            assert second.ask({"fetch": "fetch"})["rows"] == 1
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
