@@ -12,7 +12,7 @@ errors clock
 catalogue columns values segment_names schedule checksum directories file_lock status_file notify
 statements guard config reading truncation
 metrics_file logs record options settings
-database line_writer
+database line_writer positions
 backlog segment
 segments single_file retention
 output reports
