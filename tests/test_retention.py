@@ -203,7 +203,7 @@ def test_torn_last_line_is_not_counted_as_missed(tmp_path: Path) -> None:
     limits = RetentionLimits(max_age_s=1e12, max_bytes=1)
     deleted = enforce(tmp_path, limits, active=files[2:], now_ns=clock.now_ns, positions={})
 
-    assert [each.missed and (each.missed.first_seq, each.missed.last_seq) for each in deleted] == [(1, 5), None]
+    assert [each.missed and (each.missed.first_seq, each.missed.last_seq) for each in deleted] == [None, (1, 5)]
 
 
 @pytest.mark.parametrize(
