@@ -1,0 +1,24 @@
+"""What all tests share: a simulator on free ports, and a driver of which everybody gets the copy that he expects."""
+
+from __future__ import annotations
+
+import sys
+from typing import Iterator
+
+import pytest
+
+# The adapter lays its remedies over pysqream, and the simulator's tests want the bare one: so the adapter keeps the copy that it has
+# imported here, and whoever imports pysqream from now on gets another.
+from sqmon import database
+from sqmon.simulator import Simulator
+
+ADAPTER = database
+for _name in [name for name in sys.modules if name.split(".")[0] in ("pysqream", "ping")]:
+    del sys.modules[_name]
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """A worker without a GPU whose cluster always has two locks, and a picker that knows it."""
+    with Simulator(picker_port=0, rows_locks=2) as running:
+        yield running

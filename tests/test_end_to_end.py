@@ -1,0 +1,590 @@
+"""The real program against the simulator, with real processes and real signals."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import http.server
+import json
+import os
+import signal
+import stat
+import threading
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from sqmon import catalogue
+from sqmon.simulator import Simulator
+from sqmon.simulator.columns import Column
+from tests.program import Service, ended, service, wait_until
+
+METADATA = ["ts", "seq", "metric", "run_id", "poll", "poll_rows"]
+QUICK = {"show_locks": 0.2, "get_license_info": 0.2, "show_cluster_nodes": 0.2}
+GONE_SECONDS = 2.0
+
+LOCK_COLUMNS = (
+    Column("Statement Id", "text"),
+    Column("statement_string", "text"),
+    Column("username", "varchar(12)"),
+    Column("seq", "int"),
+    Column("is_statement_active", "tinyint", nullable=False),
+)
+ANSWERS: dict[str, tuple[tuple[Column, ...], list[tuple[Any, ...]], list[dict[str, Any]]]] = {
+    "show_locks": (
+        LOCK_COLUMNS,
+        [
+            ("2", 'create or replace table "t"\n(x int);\r\t\\', "sqream", 7, 1),
+            ("3", "sélect '日本語 \u2028 🦆'", "etl", None, 0),
+            (None, "", None, -1, 1),
+        ],
+        [
+            {
+                "statement_id": "2",
+                "statement_string": 'create or replace table "t"\n(x int);\r\t\\',
+                "username": "sqream",
+                "seq_2": 7,
+                "is_statement_active": 1,
+            },
+            {
+                "statement_id": "3",
+                "statement_string": "sélect '日本語 \u2028 🦆'",
+                "username": "etl",
+                "seq_2": None,
+                "is_statement_active": 0,
+            },
+            {"statement_id": None, "statement_string": "", "username": None, "seq_2": -1, "is_statement_active": 1},
+        ],
+    ),
+    "show_server_status": (
+        (Column("service", "text"), Column("instanceid", "int"), Column("started", "datetime"), Column("day", "date")),
+        [
+            ("sqream", 1, dt.datetime(2025, 7, 14, 9, 30, 15, 123000), dt.date(2024, 2, 29)),  # noqa: DTZ001 - the server knows no zones
+            ("sqream", 2, None, None),
+        ],
+        [
+            {"service": "sqream", "instanceid": 1, "started": "2025-07-14T09:30:15.123000", "day": "2024-02-29"},
+            {"service": "sqream", "instanceid": 2, "started": None, "day": None},
+        ],
+    ),
+    "get_leveldb_stats": (
+        (Column("msg", "text"), Column("average", "double"), Column("max", "bigint"), Column("variance", "numeric(38,4)")),
+        [("PUT", 0.25, 2**53 + 1, Decimal("-0.0001")), ("GET", float("nan"), 2**53, Decimal("12.5")), ("DEL", float("inf"), None, None)],
+        [
+            {"msg": "PUT", "average": 0.25, "max": "9007199254740993", "variance": "-0.0001"},
+            {"msg": "GET", "average": None, "max": 9007199254740992, "variance": "12.5000"},
+            {"msg": "DEL", "average": None, "max": None, "variance": None},
+        ],
+    ),
+    "show_cluster_nodes": (
+        (Column("server ip", "text"), Column("SERVER-PORT", "smallint"), Column("last_heartbeat", "real"), Column("up", "bool")),
+        [("10.0.0.1", 5000, 1.5, True), ("10.0.0.2", None, None, False)],
+        [
+            {"server_ip": "10.0.0.1", "server_port": 5000, "last_heartbeat": 1.5, "up": True},
+            {"server_ip": "10.0.0.2", "server_port": None, "last_heartbeat": None, "up": False},
+        ],
+    ),
+    "get_license_info": (
+        (Column("cluster_size_limit", "bigint"), Column("cluster_size_limit", "text"), Column("é", "int")),
+        [(50, "GB", 1)],
+        [{"cluster_size_limit": 50, "cluster_size_limit_2": "GB", "_": 1}],
+    ),
+    "get_open_snapshots": ((Column("snapshot_id", "int"),), [], []),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a service left behind that polled all of ANSWERS and got SIGTERM."""
+
+    log_dir: Path
+    code: int
+    events: list[dict[str, Any]]
+    lines: dict[str, list[bytes]]
+    """Of each stream, in order."""
+    links: dict[str, Path]
+    """Where `current` pointed while it ran."""
+    newest: dict[str, Path]
+
+    def records(self, stream: str) -> list[dict[str, Any]]:
+        """The stream's lines, read."""
+        return [json.loads(line) for line in self.lines[stream]]
+
+    def polls(self, metric: str) -> list[dict[str, Any]]:
+        """The metric's polls that came to an end."""
+        return [event for event in self.events if event["event"] == "poll" and event["target"] == metric and event["status"] != "skipped"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A service that is over."""
+    log_dir = tmp_path_factory.mktemp("run") / "logs"
+    with Simulator() as simulator:
+        for function, (columns, rows, _) in ANSWERS.items():
+            simulator.set_result(function, columns, rows)
+        with service(simulator.port, log_dir, metrics=dict.fromkeys(ANSWERS, 0.2)) as running:
+            running.wait_for_polls(*ANSWERS, count=3, after=0)
+            links = {link.name: link.resolve() for link in (log_dir / "current").iterdir()}
+            newest = {stream: running.segments(stream)[-1] for stream in links}
+            code = running.end()
+            streams = [path.name for path in log_dir.iterdir() if path.is_dir() and path.name != "current"]
+            lines = {
+                name: [line for path in running.segments(name) for line in path.read_bytes().splitlines(keepends=True)] for name in streams
+            }
+            return Run(log_dir, code, running.events(), lines, links, newest)
+
+
+@pytest.mark.parametrize("metric", catalogue.DEFAULT_METRICS)
+def test_each_metric_arrives_with_the_right_values(run: Run, metric: str) -> None:
+    """Every poll brings every row, with its columns in order and each value in its type, behind the metadata."""
+    expected = ANSWERS[metric][2]
+    records = run.records(metric)
+    polls = run.polls(metric)
+
+    assert len(records) == len(expected) * len(polls) > 0
+    for number, record in enumerate(records):
+        row = expected[number % len(expected)]
+        assert [*METADATA, *row] == [*record]
+        assert row == {name: record[name] for name in row}
+        assert (metric, number // len(expected) + 1, len(expected)) == (record["metric"], record["poll"], record["poll_rows"])
+
+
+def test_zero_rows_write_nothing_but_their_poll(run: Run) -> None:
+    """A metric without rows has no file, and its polls are there to be seen."""
+    polls = run.polls("get_open_snapshots")
+
+    assert "get_open_snapshots" not in run.lines
+    assert len(polls) >= 3
+    assert {("empty", 0, None, None)} == {(poll["status"], poll["rows"], poll["first_seq"], poll["last_seq"]) for poll in polls}
+
+
+def test_seq_has_no_hole_and_time_only_goes_forward(run: Run) -> None:
+    """In every stream, the service's own among them, each line begins with ts and seq, and nothing is missing or doubled."""
+    assert {*catalogue.DEFAULT_METRICS, "sqmon"} == set(run.lines)
+    for stream, lines in run.lines.items():
+        records = run.records(stream)
+        stamps = [record["ts"] for record in records]
+
+        assert [*range(1, len(records) + 1)] == [record["seq"] for record in records]
+        assert len({record["run_id"] for record in records}) == 1
+        assert sorted(set(stamps)) == stamps
+        assert all(line.startswith(b'{"ts":"2') and line.endswith(b"}\n") for line in lines)
+
+
+def test_every_record_belongs_to_a_poll_that_was_reported(run: Run) -> None:
+    """The polls' first_seq to last_seq are exactly the lines in the files."""
+    for metric in catalogue.DEFAULT_METRICS:
+        polls = run.polls(metric)
+        reported = [seq for poll in polls for seq in range(poll["first_seq"], poll["last_seq"] + 1)]
+
+        assert [record["seq"] for record in run.records(metric)] == reported
+        assert [*range(1, len(polls) + 1)] == [poll["poll"] for poll in polls]
+        assert {run.records(metric)[0]["run_id"]} == {poll["target_run_id"] for poll in polls}
+
+
+def test_start_and_stop_frame_the_stream(run: Run) -> None:
+    """The four checks follow the start, and nothing follows the stop."""
+    names = [event["event"] for event in run.events]
+    checks = [event["check"] for event in run.events if event["event"] == "check"]
+
+    assert (names[0], names[-1], run.events[-1]["reason"]) == ("start", "stop", "SIGTERM")
+    assert checks == ["check_customer_metrics", "check_sqream_connection", "check_sqream_on_cpu", "check_loki_connection"]
+    assert all(name in run.events[0] for name in ("version", "pid", "host", "port", "service", "log", "metrics"))
+    assert sorted(ANSWERS) == sorted(event["target"] for event in run.events if event["event"] == "worker_start")
+    assert {"stopped"} == {event["kind"] for event in run.events if event["event"] == "worker_exit"}
+
+
+def test_sigterm_ends_cleanly_with_sealed_segments(run: Run) -> None:
+    """Exit code 0, and for every file of a metric a seal that is true."""
+    assert run.code == 0
+    assert_sealed(run.log_dir, run.events)
+
+
+def test_current_points_to_the_active_segment(run: Run) -> None:
+    """While it runs there is a link per stream, for tail -F."""
+    assert run.newest == run.links
+    assert {*catalogue.DEFAULT_METRICS, "sqmon"} == set(run.links)
+
+
+def test_others_can_read_nothing(run: Run) -> None:
+    """Directories are 0750 and files 0640."""
+    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in [run.log_dir, *run.log_dir.rglob("*")] if not path.is_symlink()}
+
+    assert {(True, 0o750), (False, 0o640)} == modes
+
+
+def assert_sealed(log_dir: Path, events: list[dict[str, Any]]) -> None:
+    """Every segment of a metric has one seal, with the right sum, size, lines and seq."""
+    seals = {event["file"]: event for event in events if event["event"] == "segment_sealed"}
+    files = {str(path.relative_to(log_dir)): path.read_bytes() for path in log_dir.glob("*/*.jsonl") if path.parent.name != "sqmon"}
+
+    assert files
+    assert set(files) <= set(seals)
+    for name, content in files.items():
+        seqs = [json.loads(line)["seq"] for line in content.splitlines()]
+        seal = seals[name]
+        assert (hashlib.sha256(content).hexdigest(), len(content), len(seqs)) == (seal["sha256"], seal["bytes"], seal["lines"])
+        assert (seqs[0], seqs[-1]) == (seal["first_seq"], seal["last_seq"])
+
+
+def assert_whole(running: Service, metric: str) -> None:
+    """Of every run of the metric, the records are those that its polls reported, without a hole."""
+    runs: dict[str, list[int]] = {}
+    for poll in running.events("poll", target=metric, status="ok"):
+        runs.setdefault(poll["target_run_id"], []).extend(range(poll["first_seq"], poll["last_seq"] + 1))
+    for run_id, reported in runs.items():
+        written = [record["seq"] for record in running.records(metric) if record["run_id"] == run_id]
+        assert [*range(1, len(reported) + 1)] == reported
+        # A worker that is killed may have written lines of which it could tell nobody any more.
+        assert written[: len(reported)] == reported
+
+
+@pytest.mark.parametrize("version", ["4.6", "4.10"])
+def test_both_generations_of_columns_arrive(tmp_path: Path, version: str) -> None:
+    """The columns of every living metric are those of the catalogue, under this version's names."""
+    with (
+        Simulator(version=version) as simulator,
+        service(simulator.port, tmp_path / "logs", metrics=dict.fromkeys(catalogue.DEFAULT_METRICS, 0.3)) as running,
+    ):
+        for metric in catalogue.DEFAULT_METRICS:
+            function = catalogue.FUNCTIONS[metric]
+            (record, *_) = wait_until(lambda metric=metric: running.records(metric))  # type: ignore[misc]
+            names = [function.aliases.get(name, name) for name in record][len(METADATA) :]
+
+            assert [*function.columns][: len(names)] == names
+            assert len(names) == len(function.columns) or version == "4.6"
+        assert running.end() == 0
+
+
+def test_ctrl_c_ends_cleanly_with_sealed_segments(simulator: Simulator, tmp_path: Path) -> None:
+    """A terminal sends SIGINT to the whole group, and only the supervisor answers it."""
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
+        running.wait_for_polls(*QUICK)
+
+        assert running.end(signal.SIGINT, group=True) == 0
+        assert [event["kind"] for event in running.events("worker_exit")] == ["stopped"] * len(QUICK)
+        assert running.events("stop")[0]["reason"] == "SIGINT"
+        assert_sealed(running.log_dir, running.events())
+        for metric in QUICK:
+            assert_whole(running, metric)
+
+
+def test_ctrl_c_ends_the_startup_checks(tmp_path: Path) -> None:
+    """Who waits for a database need not wait any longer."""
+    with Simulator() as simulator:
+        simulator.set_fault(step="connect", action="refuse")
+        with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
+            running.wait_for("check", verdict="retry")
+
+            assert running.end(signal.SIGINT, group=True) == 0
+            assert [event["event"] for event in running.events()][-1] == "stop"
+
+
+def test_killed_worker_is_back_while_the_others_miss_nothing(simulator: Simulator, tmp_path: Path) -> None:
+    """Within two seconds there is a new worker, it fills a new segment, and nobody else skipped a tick."""
+    with service(simulator.port, tmp_path / "logs", metrics=dict.fromkeys(QUICK, 0.5)) as running:
+        running.wait_for_polls(*QUICK)
+        others = {metric: running.worker(metric) for metric in QUICK if metric != "show_locks"}
+        os.kill(running.worker("show_locks"), signal.SIGKILL)
+        gone = running.wait_for("worker_exit", target="show_locks")
+        back = running.wait_for("worker_start", target="show_locks", after=gone["seq"])
+        running.wait_for_polls(*QUICK, after=back["seq"])
+
+        assert (gone["signal"], gone["kind"]) == (9, "died")
+        assert "SIGKILL" in gone["reason"]
+        assert seconds_between(gone, back) < GONE_SECONDS
+        assert others == {metric: running.worker(metric) for metric in others}
+        assert [event for metric in others for event in running.events("poll", target=metric, status="skipped")] == []
+        assert running.end() == 0
+        assert {1, 2} == {len({record["run_id"] for record in running.records(metric)}) for metric in QUICK}
+        for metric in QUICK:
+            assert_whole(running, metric)
+
+
+@pytest.mark.parametrize("hung", [False, True])
+def test_workers_of_a_killed_supervisor_are_gone(simulator: Simulator, tmp_path: Path, *, hung: bool) -> None:
+    """After two seconds no process is left, also when a worker is blocked in a read."""
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
+        running.wait_for_polls(*QUICK)
+        if hung:
+            hang(simulator)
+        os.kill(running.pid, signal.SIGKILL)
+        wait_until(running.fell_silent, GONE_SECONDS)
+
+
+def hang(simulator: Simulator, metric: str = "get_license_info") -> None:
+    """Return when the metric's worker waits for its one row, which does not come."""
+    simulator.set_fault(metric, "fetch", "hang")
+
+    def waits() -> bool:
+        stats = simulator.stats()
+        # Since the fault is in force, whoever has been promised a row and has not got it does not get it.
+        return bool(stats["statements"].get(metric, 0) > stats["rows_served"].get(metric, 0))
+
+    wait_until(waits)
+
+
+def seconds_between(first: dict[str, Any], second: dict[str, Any]) -> float:
+    """How long after the first event the second one happened."""
+    moments = [dt.datetime.strptime(event["ts"][:26] + "+0000", "%Y-%m-%dT%H:%M:%S.%f%z") for event in (first, second)]
+    return (moments[1] - moments[0]).total_seconds()
+
+
+def test_sigterm_ends_a_service_with_a_hung_worker(simulator: Simulator, tmp_path: Path) -> None:
+    """Exit code 0 in time, and what was written before is sealed."""
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
+        running.wait_for_polls(*QUICK)
+        hang(simulator)
+
+        assert running.end() == 0
+        assert running.events()[-1]["event"] == "stop"
+        assert_sealed(running.log_dir, running.events())
+
+
+def test_second_service_on_the_same_directory_is_refused(simulator: Simulator, tmp_path: Path) -> None:
+    """It is told who is there already, and the first one is not disturbed."""
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
+        running.wait_for_polls("show_locks")
+        words = ("--host", "127.0.0.1", "--port", str(simulator.port), "--log_dir", str(running.log_dir))
+        second = ended("run", *words, cwd=tmp_path)
+
+        assert (second.code, second.stdout) == (1, "")
+        assert (
+            second.stderr
+            == f"sqmon: {running.log_dir}: sqmon is already running here (pid {running.pid}); stop it or give another --log_dir\n"
+        )
+        running.wait_for_polls(*QUICK)
+        assert len(running.events("start")) == 1
+
+
+def test_directory_of_a_killed_service_can_be_used_again(simulator: Simulator, tmp_path: Path) -> None:
+    """No lock outlives its holder, and the new service appends to no old file."""
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as first:
+        first.wait_for_polls(*QUICK)
+        os.kill(first.pid, signal.SIGKILL)
+        wait_until(first.fell_silent, GONE_SECONDS)
+    before = {path: path.read_bytes() for path in first.log_dir.glob("*/*.jsonl")}
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as second:
+        second.wait_for_polls(*QUICK)
+
+        assert second.end() == 0
+        assert before == {path: path.read_bytes() for path in before}
+
+
+def test_hung_metric_is_given_up_and_comes_back(simulator: Simulator, tmp_path: Path) -> None:
+    """Its poll ends with a timeout at its deadline, the others go on, and a gap tells afterwards what was missed."""
+    metrics = {**QUICK, "get_license_info": {"interval": 0.2, "timeout": 1}}
+    with service(simulator.port, tmp_path / "logs", metrics=metrics) as running:
+        running.wait_for_polls(*QUICK)
+        simulator.set_fault("get_license_info", "fetch", "hang")
+        late = running.wait_for("poll", target="get_license_info", status="timeout")
+        running.wait_for_polls("show_locks", "show_cluster_nodes")
+        exit_ = running.wait_for("worker_exit", target="get_license_info", kind="timeout")
+        simulator.clear_faults()
+        running.wait_for_polls("get_license_info", after=exit_["seq"])
+        gap = running.wait_for("gap", target="get_license_info")
+
+        assert late["error"].startswith(f"127.0.0.1:{simulator.port}: no answer within ")
+        assert late["duration_ms"] >= 1000
+        assert gap["since"] < gap["until"]
+        assert gap["reason"] == exit_["reason"]
+        assert running.events("worker_exit", target="show_locks") == []
+        assert running.end() == 0
+
+
+def test_frozen_worker_is_killed_by_the_supervisor(simulator: Simulator, tmp_path: Path) -> None:
+    """A process that does not even come to its own deadline is killed some seconds after it, and started again."""
+    metrics = {**QUICK, "get_license_info": {"interval": 0.2, "timeout": 0.5}}
+    with service(simulator.port, tmp_path / "logs", metrics=metrics) as running:
+        running.wait_for_polls(*QUICK)
+        os.kill(running.worker("get_license_info"), signal.SIGSTOP)
+        killed = running.wait_for("worker_exit", target="get_license_info", kind="hung")
+        running.wait_for_polls("get_license_info", after=killed["seq"])
+
+        assert killed["reason"].startswith("hung for ")
+        assert running.events("worker_exit", target="show_locks") == []
+        assert running.end() == 0
+
+
+def test_slow_metric_skips_ticks_and_says_so(simulator: Simulator, tmp_path: Path) -> None:
+    """Missed ticks are counted, never caught up."""
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
+        simulator.set_fault("get_license_info", "execute", "slow", seconds=0.7, times=1)
+        skipped = running.wait_for("poll", target="get_license_info", status="skipped")
+        running.wait_for_polls("get_license_info", after=skipped["seq"])
+
+        assert skipped["skipped"] >= 2
+        assert running.end() == 0
+        assert_whole(running, "get_license_info")
+
+
+def test_database_gone_and_back(simulator: Simulator, tmp_path: Path) -> None:
+    """One knocks until the door opens, then all poll again, and each tells in one gap what it has missed."""
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
+        running.wait_for_polls(*QUICK)
+        gone = running.latest()
+        simulator.stop_worker()
+        for metric in QUICK:
+            running.wait_for("worker_exit", target=metric, after=gone)
+        running.wait_for("worker_exit", kind="connection", restart_in_s=None)
+        back = running.latest()
+        simulator.start_worker()
+        running.wait_for_polls(*QUICK, after=back)
+        gaps = [running.wait_for("gap", target=metric) for metric in QUICK]
+
+        assert running.end() == 0
+        assert len(QUICK) == len(running.events("gap"))
+        assert all(gap["since"] <= gap["until"] and gap["reason"] for gap in gaps)
+        for metric in QUICK:
+            assert_whole(running, metric)
+
+
+def test_changed_password_costs_one_login_and_pauses_the_rest(simulator: Simulator, tmp_path: Path) -> None:
+    """Five wrong passwords lock the role: all metrics together try it once, and go on when the file has the new one."""
+    password = tmp_path / "password"
+    password.write_text("sqream\n", "utf-8")
+    with service(simulator.port, tmp_path / "logs", "--password_file", str(password), metrics=QUICK) as running:
+        running.wait_for_polls(*QUICK)
+        simulator.set_password("another")
+        simulator.stop_worker()
+        simulator.start_worker()
+        paused = running.wait_for("login_paused")
+        for metric in QUICK:
+            running.wait_for("worker_exit", target=metric)
+
+        assert simulator.stats()["failed_logins"] == 1
+        assert "wrong password for role 'sqream'" in paused["reason"]
+        assert paused["until"] > paused["ts"]
+
+        password.write_text("another\n", "utf-8")
+        running.wait_for_polls(*QUICK, after=paused["seq"])
+
+        assert simulator.stats()["failed_logins"] == 1
+        assert len(running.events("login_paused")) == 1
+        assert running.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "listener"),
+    [(("--clustered",), "picker"), (("--use_ssl",), "tls"), (("--clustered", "--use_ssl"), "picker_tls"), ((), "worker")],
+)
+def test_every_way_to_a_worker(tmp_path: Path, options: tuple[str, ...], listener: str) -> None:
+    """Through the picker, through TLS, through both, and where the server moves each statement to another worker; also after an outage."""
+    with Simulator(picker_port=0, tls_port=0, picker_tls_port=0, reconnect=listener == "worker", rows_locks=2) as simulator:
+        port = simulator.addresses[listener][1]
+        with service(port, tmp_path / "logs", *options, metrics=QUICK) as running:
+            running.wait_for_polls(*QUICK)
+            # The picker keeps handing out the worker that is gone.
+            simulator.stop_worker()
+            lost = running.wait_for("worker_exit")
+            simulator.start_worker()
+            running.wait_for_polls(*QUICK, after=lost["seq"])
+
+            assert running.end() == 0
+            for metric in QUICK:
+                assert_whole(running, metric)
+
+
+def test_reset_with_consent_is_an_event_and_never_a_record(simulator: Simulator, tmp_path: Path) -> None:
+    """The statistics are reset, and what the server said to it is told."""
+    metrics = {"reset_leveldb_stats": {"interval": 0.3, "allow_state_change": True}, "show_locks": 0.3}
+    with service(simulator.port, tmp_path / "logs", metrics=metrics) as running:
+        told = running.wait_for("state_change", target="reset_leveldb_stats")
+        running.wait_for_polls("show_locks")
+
+        assert simulator.stats()["statements"]["reset_leveldb_stats"] >= 1
+        assert told["query"] == "select reset_leveldb_stats();"
+        assert running.end() == 0
+        assert not (running.log_dir / "reset_leveldb_stats").exists()
+
+
+def test_custom_query_is_polled_under_its_own_name(simulator: Simulator, tmp_path: Path) -> None:
+    """A select of one's own gives records like any other metric."""
+    metrics = {"chunk_size": {"interval": 0.2, "query": "select get_total_chunks_size('GB');"}}
+    with service(simulator.port, tmp_path / "logs", metrics=metrics) as running:
+        running.wait_for_polls("chunk_size")
+
+        assert running.end() == 0
+        assert {("chunk_size", *catalogue.FUNCTIONS["get_total_chunks_size"].columns)} == {
+            (record["metric"], *list(record)[len(METADATA) :]) for record in running.records("chunk_size")
+        }
+        assert_whole(running, "chunk_size")
+
+
+def test_rotation_loses_nothing(simulator: Simulator, tmp_path: Path) -> None:
+    """Many small segments hold what one large one would, and each is sealed."""
+    simulator.set_rows({"show_locks": 10})
+    with service(simulator.port, tmp_path / "logs", "--segment_mb", "0.01", metrics={"show_locks": 0.1}) as running:
+        wait_until(lambda: len(running.segments("show_locks")) >= 5)
+
+        assert running.end() == 0
+        records = running.records("show_locks")
+        assert [*range(1, len(records) + 1)] == [record["seq"] for record in records]
+        assert sum(poll["rows"] for poll in running.events("poll", status="ok")) == len(records)
+        assert_sealed(running.log_dir, running.events())
+
+
+class Ready(http.server.BaseHTTPRequestHandler):
+    """A Loki that is ready, and remembers what it was asked."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        """Answer 200."""
+        self.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture
+def loki() -> Iterator[tuple[int, list[str]]]:
+    """The port of a Loki, and the paths that were asked of it."""
+    asked: list[str] = []
+    handler = type("Handler", (Ready,), {"asked": asked})
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.server_port, asked
+        server.shutdown()
+        thread.join()
+
+
+def test_loki_is_asked_once_whether_it_is_ready(simulator: Simulator, tmp_path: Path, loki: tuple[int, list[str]]) -> None:
+    """And it is never written to."""
+    port, asked = loki
+    with service(simulator.port, tmp_path / "logs", "--loki_port", str(port), metrics=QUICK) as running:
+        running.wait_for_polls(*QUICK)
+
+        assert running.events("check", check="check_loki_connection")[0]["verdict"] == "passed"
+        assert running.end() == 0
+        assert asked == ["/ready"]
+
+
+def test_absent_loki_is_a_warning(simulator: Simulator, tmp_path: Path) -> None:
+    """The files are the buffer, so polling goes on."""
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
+        running.wait_for_polls(*QUICK)
+        (check,) = running.events("check", check="check_loki_connection")
+
+        assert (check["level"], check["verdict"]) == ("warning", "warning")
+        assert running.end() == 0
+
+
+def test_file_only_mode_writes_segments_and_asks_no_loki(simulator: Simulator, tmp_path: Path, loki: tuple[int, list[str]]) -> None:
+    """A --log_file_path that ends in / is a directory of segments."""
+    port, asked = loki
+    log_dir = tmp_path / "logs"
+    with service(simulator.port, log_dir, "--log_file_path", f"{log_dir}/", "--loki_port", str(port), metrics=QUICK) as running:
+        running.wait_for_polls(*QUICK)
+
+        assert running.events("check", check="check_loki_connection") == []
+        assert running.end() == 0
+        assert asked == []
+        assert_sealed(log_dir, running.events())
