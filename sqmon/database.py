@@ -241,6 +241,11 @@ _ADVICE = (
     ("server version - ", AddressError, "this is no worker port; a server picker needs --clustered, another service another --port"),
     ("SSL port with use_ssl = False", AddressError, "this port speaks TLS; give --use_ssl"),
     ("non ssl sqreamd port", AddressError, "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)"),
+    (
+        "TLS/SSL connection has been closed",
+        AddressError,
+        "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)",
+    ),
     ("0 returned by socket", DatabaseError, "the server closed the connection"),
     ("Connection reset by peer", DatabaseError, "the server cut the connection"),
     ("Name or service not known", AddressError, "there is no host of that name (--host)"),

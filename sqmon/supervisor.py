@@ -95,7 +95,7 @@ class Supervisor:
         watcher = Watcher(self._file.path, wake.poke)
         trouble = watcher.start()
         if trouble:
-            self._events.write("warning", "config_rejected", problems=[f"{self._file.path}: can't be watched, so send SIGHUP: {trouble}"])
+            self._events.write("warning", "config_rejected", problems=f"{self._file.path}: can't be watched, so send SIGHUP: {trouble}")
         return watcher
 
     def _turn(self, wake: Wake) -> None:
@@ -192,7 +192,7 @@ class Supervisor:
             metrics = file.reread(now)
         except ConfigError as error:
             self._config_problems = error.problems
-            self._events.write("error", "config_rejected", file=str(file.path), problems=error.problems)
+            self._events.write("error", "config_rejected", file=str(file.path), problems="; ".join(error.problems))
             self._next_round = 0.0
             return
         if metrics is None:
@@ -216,7 +216,8 @@ class Supervisor:
             before = next((child for child in self._children if child.metric.name == name), None)
             self._children.append(Child(wanted[name], start_at=now, context=self._context, after=before))
         self._next_round = 0.0
-        self._events.write("info", "config_reloaded", file=str(file.path), changed=changed, added=added, removed=removed)
+        lists = {"changed": changed, "added": added, "removed": removed}
+        self._events.write("info", "config_reloaded", file=str(file.path), **{name: ", ".join(found) for name, found in lists.items()})
 
     def _tell_health(self, *, stopped: bool = False) -> None:
         problems = [*self._config_problems]
