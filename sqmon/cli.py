@@ -55,9 +55,17 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return BUG
 
 
-def _usage(text: str) -> NoReturn:
-    print(f"sqmon: {text}; see sqmon --help", file=sys.stderr)
+def _usage(text: str, prog: str = "sqmon") -> NoReturn:
+    print(f"sqmon: {text}; see {prog} --help", file=sys.stderr)
     raise SystemExit(USAGE)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, like everything else here does, instead of showing all options at it."""
+
+    def error(self, message: str) -> NoReturn:
+        """See argparse."""
+        _usage(message, self.prog)
 
 
 def _parser(name: str, command: Command) -> argparse.ArgumentParser:
@@ -70,7 +78,7 @@ def _parser(name: str, command: Command) -> argparse.ArgumentParser:
             "sqmon polls SQreamDB's utility functions and writes each row as one JSON line.\n\n"
             f"commands:\n{listed}\n\n`sqmon` alone is `sqmon run`; sqmon COMMAND --help tells the options of a command."
         )
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sqmon" if name == "run" else f"sqmon {name}",
         usage="sqmon [COMMAND] [options]" if name == "run" else None,
         description=description,
