@@ -25,8 +25,7 @@ class Segment:
         self.path = path
         self.size = 0
         self.lines = 0
-        self.first_seq = 0
-        self.last_seq = 0
+        self.ranges: list[tuple[int, int]] = []  # first and last seq, without holes; a full disk makes holes
         self.opened_at = opened_at  # on the monotonic clock
         self.synced_at = opened_at
         self._descriptor = descriptor
@@ -52,9 +51,11 @@ class Segment:
     def count(self, lines: int, first_seq: int) -> None:
         """Note that `lines` more lines, from `first_seq` on, are complete."""
         if lines:
-            self.first_seq = self.first_seq or first_seq
-            self.last_seq = first_seq + lines - 1
             self.lines += lines
+            last_seq = first_seq + lines - 1
+            if self.ranges and self.ranges[-1][1] + 1 == first_seq:
+                first_seq = self.ranges.pop()[0]
+            self.ranges.append((first_seq, last_seq))
 
     def is_ours(self) -> bool:
         """Whether the path still leads to this file and nobody else has changed its size."""

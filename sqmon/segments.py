@@ -198,9 +198,9 @@ class SegmentWriter:
         self._leave(segment)
         if not fate and segment.size:
             self._report(segment)
-        elif segment.lines:
-            now_ns = self._clock.time_ns()
-            self._on_dropped(Dropped(fate, now_ns, now_ns, segment.first_seq, segment.last_seq))
+        now_ns = self._clock.time_ns()
+        for first_seq, last_seq in segment.ranges if fate else ():
+            self._on_dropped(Dropped(fate, now_ns, now_ns, first_seq, last_seq))
 
     def _leave(self, segment: Segment) -> None:
         segment.close()
@@ -208,5 +208,6 @@ class SegmentWriter:
             self._segment = None
 
     def _report(self, segment: Segment) -> None:
+        first_seq, last_seq = (segment.ranges[0][0], segment.ranges[-1][1]) if segment.ranges else (0, 0)
         file = f"{self._metric}/{segment.path.name}"
-        self._on_sealed(Sealed(file, segment.lines, segment.size, segment.first_seq, segment.last_seq, segment.sha256))
+        self._on_sealed(Sealed(file, segment.lines, segment.size, first_seq, last_seq, segment.sha256))

@@ -419,6 +419,23 @@ def test_directory_removed_under_our_feet(tmp_path: Path) -> None:
     assert_nothing_is_missing(stream)
 
 
+def test_deleted_segment_with_a_hole_is_reported_without_the_hole(tmp_path: Path) -> None:
+    """No record is reported twice: the hole was reported when the disk was full."""
+    with small_disk(tmp_path / "disk") as disk:
+        stream = Stream(disk, SegmentOptions(buffer_bytes=3_000))
+        stream.poll(5)
+        filler = fill(disk)
+        for _ in range(20):
+            stream.poll(5)
+        filler.unlink()
+        stream.poll(5)
+        assert stream.writer.path is not None
+        stream.writer.path.unlink()
+        stream.writer.close()
+
+        assert_nothing_is_missing(stream)
+
+
 def test_deleted_segment_is_noticed_by_tick(tmp_path: Path) -> None:
     """Nobody waits for the next row to learn that rows are gone."""
     stream = Stream(tmp_path, ROOMY)
@@ -511,7 +528,7 @@ def test_descriptor_closed_by_a_stranger(tmp_path: Path) -> None:
     stream.poll(2)
     assert stream.writer.path is not None
     status = stream.writer.path.stat()
-    for number in range(3, 64):
+    for number in range(3, 4096):
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(number), status):
                 os.close(number)
