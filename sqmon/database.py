@@ -212,7 +212,7 @@ class Database:
             if login and isinstance(failure, StatementError) and _LOGIN_REFUSED.search(text):
                 return LoginError(f"{place}: {text}")
             return type(failure)(f"{place}: {text}")
-        for sign, kind, advice in _ADVICE:
+        for sign, kind, advice in (*_LOGIN_ADVICE, *_ADVICE) if login else _ADVICE:
             if sign in text:
                 return kind(f"{place}: {advice}")
         return DatabaseError(f"{place}: {text}")
@@ -241,13 +241,19 @@ _ADVICE = (
     ("server version - ", AddressError, "this is no worker port; a server picker needs --clustered, another service another --port"),
     ("SSL port with use_ssl = False", AddressError, "this port speaks TLS; give --use_ssl"),
     ("non ssl sqreamd port", AddressError, "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)"),
+    ("0 returned by socket", DatabaseError, "the server closed the connection"),
+    ("TLS/SSL connection has been closed", DatabaseError, "the server closed the connection"),
+    ("Connection reset by peer", DatabaseError, "the server cut the connection"),
+    ("Name or service not known", AddressError, "there is no host of that name (--host)"),
+    ("Temporary failure in name resolution", DatabaseError, "the host name can't be looked up just now (--host)"),
+)
+
+# What an end of the connection tells before the login and not after it.
+_LOGIN_ADVICE = (
     (
         "TLS/SSL connection has been closed",
         AddressError,
         "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)",
     ),
-    ("0 returned by socket", DatabaseError, "the server closed the connection"),
-    ("Connection reset by peer", DatabaseError, "the server cut the connection"),
-    ("Name or service not known", AddressError, "there is no host of that name (--host)"),
-    ("Temporary failure in name resolution", DatabaseError, "the host name can't be looked up just now (--host)"),
+    ("0 returned by socket", DatabaseError, "the server closed the connection before the login; a port that speaks TLS needs --use_ssl"),
 )
