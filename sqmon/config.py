@@ -99,6 +99,17 @@ class Outside:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """How long segments are kept, how much room they may take, how much must stay free."""
+
+    seconds: float
+    bytes: int
+    min_free_bytes: int
+    agent_positions: Optional[Path]
+    """The positions file of Alloy or Promtail: what the agent has not read goes last."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that one `sqmon run` needs to know."""
 
@@ -108,9 +119,7 @@ class Settings:
     """None: the catalogue's five."""
     outside: Outside
     query_timeout: Optional[float]
-    retention_seconds: float
-    retention_bytes: int
-    min_free_bytes: int
+    retention: Retention
     cluster: str
     metrics_port: Optional[int]
     """Where Prometheus may ask; None: nowhere."""

@@ -115,6 +115,13 @@ FILES = (
         _not_negative,
         metavar="MIB",
     ),
+    Option(
+        "agent_positions",
+        None,
+        "the agent's positions file (Alloy's positions.yml, Promtail's positions.yaml): what it has not read is deleted last",
+        _path,
+        metavar="FILE",
+    ),
 )
 FILE_ONLY = tuple(option for option in FILES if option.name == "log_file_path")
 POLLING = (

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from sqmon import config
-from sqmon.config import Connection, Output, Outside, Settings
+from sqmon.config import Connection, Output, Outside, Retention, Settings
 from sqmon.errors import ConfigError
 
 _MIB = 1 << 20
@@ -64,9 +64,12 @@ def settings_of(args: argparse.Namespace) -> Settings:
         metrics_file=args.metrics_file or config.default_metrics_file(),
         outside=outside_of(args),
         query_timeout=args.query_timeout,
-        retention_seconds=args.retention_days * 86400,
-        retention_bytes=int(args.retention_mb * _MIB),
-        min_free_bytes=int(args.min_free_mb * _MIB),
+        retention=Retention(
+            seconds=args.retention_days * 86400,
+            bytes=int(args.retention_mb * _MIB),
+            min_free_bytes=int(args.min_free_mb * _MIB),
+            agent_positions=args.agent_positions,
+        ),
         cluster=args.cluster,
         metrics_port=args.metrics_port,
         metrics_address=args.metrics_address,

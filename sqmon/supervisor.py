@@ -20,6 +20,7 @@ from sqmon.notify import Notifier
 from sqmon.record import new_run_id
 from sqmon.reports import Connected
 from sqmon.schedule import spread
+from sqmon.sweeper import Sweeper
 from sqmon.wake import Wake
 from sqmon.watch import MetricsFile, Watcher
 from sqmon.worker import Start
@@ -54,6 +55,8 @@ class Supervisor:
         self._file = MetricsFile(settings.metrics_file, settings.query_timeout) if settings.metrics_file else None
         self._config_problems: list[str] = []
         self._health = health
+        single = settings.output.single_file is not None
+        self._sweeper = None if single else Sweeper(settings.output.log_dir, settings.retention, events, clock=clock)
         self._stopped_by = ""
         self._next_round = 0.0
         now = clock.monotonic()
@@ -113,6 +116,8 @@ class Supervisor:
             self._notifier.ready()
         if now >= self._next_round:
             self._go_round(now)
+            if self._sweeper is not None:
+                self._sweeper.sweep(now)
             self._tell_health()
         self._events.tick()
 

@@ -20,7 +20,7 @@ poller events outage gate wake watch exporter
 health
 worker probe
 preload child checks
-journal view
+journal view sweeper
 supervisor
 service once demo status
 checking
