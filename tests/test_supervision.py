@@ -33,13 +33,12 @@ def gaps(run: Service, target: str) -> list[dict[str, object]]:
 
 
 @pytest.fixture
-def frozen_server() -> Iterator[subprocess.Popen[str]]:
-    """A simulator in a process of its own, which can be stopped like a server whose host swaps; `.args` ends with its port."""
+def server_process() -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A simulator in a process of its own, which can be stopped like a server whose host swaps, and its port."""
     command = [sys.executable, "-m", "sqmon.simulator", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        process.args = [*command, process.stdout.readline().split(":")[1].strip()]
-        yield process
+        yield process, int(process.stdout.readline().split(":")[1])
         process.send_signal(signal.SIGCONT)
         process.terminate()
 
@@ -83,16 +82,17 @@ def test_metric_that_hangs_for_ever_never_delays_another(simulator: Simulator, t
         assert exits[-1]["restart_in_s"] > exits[0]["restart_in_s"]
 
 
-def test_frozen_server_is_noticed_and_polled_again_when_it_thaws(frozen_server: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_frozen_server_is_noticed_and_polled_again_when_it_thaws(server_process: tuple[subprocess.Popen[str], int], tmp_path: Path) -> None:
     """A server that is stopped in the middle answers nobody: every metric times out, and all are back without a hand."""
     metrics = {name: {"interval": interval, "timeout": 1} for name, interval in QUICK.items()}
-    with service(int(list(frozen_server.args)[-1]), tmp_path / "logs", metrics=metrics) as run:
+    server, port = server_process
+    with service(port, tmp_path / "logs", metrics=metrics) as run:
         run.wait_for_polls(*QUICK)
-        frozen_server.send_signal(signal.SIGSTOP)
+        server.send_signal(signal.SIGSTOP)
         for metric in QUICK:
             run.wait_for("poll", target=metric, status="timeout")
 
-        frozen_server.send_signal(signal.SIGCONT)
+        server.send_signal(signal.SIGCONT)
 
         thawed = run.latest()
         run.wait_for_polls(*QUICK, after=thawed)
