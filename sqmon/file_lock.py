@@ -46,6 +46,10 @@ class FileLock:
             self.held = False
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
+    def forget(self) -> None:
+        """Open the file anew next time; for a descriptor that somebody else has closed, and may use by now."""
+        self.held, self._descriptor = False, None
+
     def close(self) -> None:
         """Release it and forget the file, which stays for the others."""
         self.held = False

@@ -25,8 +25,8 @@ class SingleFileWriter:
 
     The lines of one batch stay together but for a rotation between two of them. A file that would exceed `max_bytes`
     becomes PATH.1, that PATH.2 and so on to PATH.<backups>. Whoever moves the file away (logrotate) gets the lines
-    that are in it, the next ones start a new file. Half a line can stand at the end of the file only while its process
-    still lives, and no other process appends in that time; the rest of a killed process is cut off by the next append.
+    that are in it, the next ones start a new file. Half a line is cut off at once when the disk is full, and by the
+    next append, whose process ever it is, when its own was killed.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class SingleFileWriter:
         self._descriptor: Optional[int] = None
         self._size = 0  # of the file, valid while the lock is held
         self._dirty_since: Optional[float] = None
+        self._seen: Optional[tuple[int, int]] = None
         self._reason = ""
         self._since_ns = 0
         self._warning = ""
@@ -85,15 +86,12 @@ class SingleFileWriter:
         self._flush()
         if self._dirty_since is not None and self._clock.monotonic() - self._dirty_since >= _FSYNC_S:
             self._sync()
-        if not self._backlog.torn and not self._is_the_file():
+        if not self._is_the_file():
             self._leave()
 
     def close(self) -> None:
         """See LineWriter."""
         self._flush()
-        if self._backlog.torn and self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, self._size - self._backlog.torn)
         self._backlog.give_up(self._reason, self._since_ns)
         self._sync()
         self._leave()
@@ -107,7 +105,8 @@ class SingleFileWriter:
             if not self._reason:
                 self._since_ns = self._clock.time_ns()
             if error.errno == errno.EBADF:
-                self._descriptor, self._backlog.torn = None, 0  # closed by a stranger; the next append repairs the end
+                self._descriptor = None  # closed by a stranger, one or the other
+                self._lock.forget()
             self._reason = reason_of(error)
             self._backlog.shrink(self._reason, self._since_ns)
         else:
@@ -115,24 +114,33 @@ class SingleFileWriter:
             self._backlog.report()
 
     def _lock_and_write(self) -> None:
-        """Append what goes in one write; raises OSError. The lock is kept while half a line of ours is in the file."""
-        if not self._lock.held:
-            make_directory(self._path.parent)
-            # Who waits already has waited long enough: a poll must not be late because of the lock.
-            self._lock.acquire(0.0 if self._reason else _PATIENCE_S)
+        """Append what goes in one write; raises OSError."""
+        make_directory(self._path.parent)
+        self._lock.acquire(self._patience())
         try:
             self._write_some(self._usable())
         finally:
-            if not self._backlog.torn:
-                self._lock.release()
+            self._lock.release()
+
+    def _patience(self) -> float:
+        """How long to wait for the lock: not at all when nobody has written since it could not be had."""
+        if not self._reason:
+            return _PATIENCE_S
+        before, self._seen = self._seen, self._state()
+        return 0.0 if self._seen == before else _PATIENCE_S
+
+    def _state(self) -> Optional[tuple[int, int]]:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_size
 
     def _write_some(self, descriptor: int) -> None:
-        data, torn = self._backlog.head.data, self._backlog.torn
+        data = self._backlog.head.data
         end = len(data)
         room = max(0, self._max_bytes - self._size)
-        if torn:
-            end = data.index(b"\n") + 1
-        elif end > room:
+        if end > room:
             end = data.rfind(b"\n", 0, room) + 1
             if not end:
                 if self._size and not self._rotate():
@@ -140,19 +148,20 @@ class SingleFileWriter:
                 else:
                     descriptor = self._usable()
                     end = data.rfind(b"\n", 0, self._max_bytes) + 1 or data.index(b"\n") + 1
-        size = os.write(descriptor, memoryview(data)[torn:end])
+        size = os.write(descriptor, memoryview(data)[:end])
+        if size < end:
+            # The others must not have to wait until this process can complete its line.
+            size = data.rfind(b"\n", 0, size) + 1
+            os.ftruncate(descriptor, self._size + size)
         self._size += size
         if self._dirty_since is None:
             self._dirty_since = self._clock.monotonic()
+        if not size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._backlog.written(size)
 
     def _usable(self) -> int:
-        """The descriptor of the file that `path` leads to now, which ends with a whole line or with our half one."""
-        if self._descriptor is not None and self._backlog.torn:
-            status = os.fstat(self._descriptor)
-            if status.st_nlink and status.st_size == self._size:
-                return self._descriptor
-            self._backlog.torn = 0  # deleted or truncated: the line is written again as a whole
+        """The descriptor of the file that `path` leads to now, which ends with a whole line; raises OSError."""
         if self._descriptor is None or not self._is_the_file():
             self._leave()
             self._descriptor = self._open()
@@ -183,9 +192,9 @@ class SingleFileWriter:
         try:
             if not self._backups:
                 self._path.unlink()
-            for number in range(self._backups, 0, -1):
-                with contextlib.suppress(FileNotFoundError):
-                    self._numbered(number - 1).replace(self._numbered(number))
+            last = next((number for number in range(1, self._backups) if not self._numbered(number).exists()), self._backups)
+            for number in range(min(last, self._backups), 0, -1):
+                self._numbered(number - 1).replace(self._numbered(number))
         except OSError as error:
             self._warning = f"can't be rotated: {reason_of(error)}"
             return False
