@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Callable
 
 from sqmon.clock import SystemClock
+from sqmon.computed import Computation
 from sqmon.config import Connection, Metric
 from sqmon.database import Database
 from sqmon.poller import Poller
@@ -49,7 +50,8 @@ def whole(database: Database) -> float:
         )
         reports: list[Report] = []
         metric = Metric("show_locks", 2.0, SECONDS, QUERY)
-        poller = Poller(metric, database, Encoder("show_locks", "run"), writer, clock=clock, report=reports.append)
+        computation = Computation(metric.name, query=metric.query, user="sqream", zone=None)
+        poller = Poller(metric, database, computation, Encoder("show_locks", "run"), writer, clock=clock, report=reports.append)
         began = time.perf_counter()
         poller.write(poller.fetch(Tick(clock.monotonic(), 0)))
         took = time.perf_counter() - began

@@ -23,6 +23,8 @@ class Function(NamedTuple):
     """Columns of SQreamDB 4.7 and newer, in server order; empty where nothing is documented."""
     aliases: Mapping[str, str] = {}
     """Names that other versions use for the same columns: name there -> name in `columns`."""
+    computed: Mapping[str, str] = {}
+    """Columns that sqmon adds after the server's, and what each says; one whose sources a server doesn't send is left out."""
     arguments: str = ""
     """Arguments that the function can't be called without, as an example; such a one needs a `query`."""
 
@@ -49,6 +51,11 @@ _ROWS = (
             "statementstatusstart",
         ),
         {"instance": "instanceid", "server_ip": "serverip", "server_port": "serverport", "client_ip": "clientip"},
+        {
+            "statement_age_s": "seconds since the statement started",
+            "status_age_s": "seconds since it came into its status",
+            "is_self": "whether it is the statement of this very poll",
+        },
     ),
     Function(
         "show_locks",
@@ -69,6 +76,7 @@ _ROWS = (
             "is_snapshot_active",
         ),
         {"stmt_id": "statement_id", "stmt_string": "statement_string", "lockmode": "lock_mode"},
+        {"lock_age_s": "seconds since the lock was taken", "statement_age_s": "seconds since its statement started"},
     ),
     Function(
         "get_leveldb_stats",
@@ -120,6 +128,10 @@ _ROWS = (
             "data_write_size_limit",
             "gpu_limit",
         ),
+        computed={
+            "days_to_expiration": "days until the licence expires, below zero when it has",
+            "size_used_ratio": "used size by allowed size, of the kind that the licence counts",
+        },
     ),
     Function(
         "show_connections",

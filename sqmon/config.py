@@ -23,6 +23,8 @@ class Connection:
     service: str
     clustered: bool = False
     use_ssl: bool = False
+    server_timezone: str = ""
+    """Of the times in the server's answers, which carry none; "" is this host's."""
     password_file: Optional[Path] = None
     password: str = field(default="", repr=False)
 

@@ -7,6 +7,7 @@ import time
 from typing import BinaryIO, Optional, Sequence
 
 from sqmon import catalogue
+from sqmon.computed import Computation, zone_of
 from sqmon.config import Connection, Metric
 from sqmon.database import Database
 from sqmon.errors import ConfigError
@@ -36,13 +37,15 @@ def select(metrics: list[Metric], names: Sequence[str], query_timeout: Optional[
 
 def poll(connection: Connection, metrics: list[Metric], out: BinaryIO) -> None:
     """Write the rows of each metric as records; raises DatabaseError at the first failure."""
+    zone = zone_of(connection.server_timezone)
     with contextlib.closing(Database(connection)) as database:
         database.connect(metrics[0].timeout)
         for metric in metrics:
             began = time.time_ns()
             database.execute(metric.query, metric.timeout)
             result = database.fetch(metric.timeout)
-            out.writelines(
-                batch.data for batch in Encoder(metric.name, new_run_id(began)).rows(result.columns, result.rows, poll=1, started_ns=began)
-            )
+            computation = Computation(metric.name, query=metric.query, user=connection.user, zone=zone)
+            columns, rows = computation.extended(result.columns, result.rows, began)
+            encoder = Encoder(metric.name, new_run_id(began))
+            out.writelines(batch.data for batch in encoder.rows(columns, rows, poll=1, started_ns=began))
             out.flush()

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
+from sqmon import computed
+
 MIB = 1 << 20
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -46,6 +48,14 @@ def _not_negative(text: str) -> float:
     return 0.0 if text.strip() in ("0", "0.0") else positive(text)
 
 
+def _zone(text: str) -> str:
+    try:
+        computed.zone_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError("is not a path")
@@ -62,6 +72,7 @@ CONNECTION = (
     Option("clustered", False, "--host and --port are those of the server picker"),
     Option("service", "monitor", "SQreamDB service of the monitor worker", str),
     Option("use_ssl", False, "speak TLS with the worker (its TLS port is usually 5100)"),
+    Option("server_timezone", "", "time zone of the server's clock, as in Europe/Berlin (default: this host's)", _zone, metavar="ZONE"),
 )
 CHECKS = (
     Option(

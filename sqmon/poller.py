@@ -6,6 +6,7 @@ from collections import deque
 from typing import Callable, NamedTuple
 
 from sqmon.clock import Clock
+from sqmon.computed import Computation
 from sqmon.config import Metric
 from sqmon.database import Database, Result
 from sqmon.errors import DatabaseError, QueryTimeoutError
@@ -34,6 +35,7 @@ class Poller:
         self,
         metric: Metric,
         database: Database,
+        computation: Computation,
         encoder: Encoder,
         writer: LineWriter,
         *,
@@ -42,6 +44,7 @@ class Poller:
     ) -> None:
         self._metric = metric
         self._database = database
+        self._computation = computation
         self._encoder = encoder
         self._writer = writer
         self._clock = clock
@@ -74,7 +77,8 @@ class Poller:
         if self._metric.is_command:
             result = [str(value) for row in rows[:_RESULT_ROWS] for value in row]
         else:
-            for batch in self._encoder.rows(fetched.result.columns, rows, poll=self._poll, started_ns=fetched.began_ns):
+            columns, extended = self._computation.extended(fetched.result.columns, rows, fetched.began_ns)
+            for batch in self._encoder.rows(columns, extended, poll=self._poll, started_ns=fetched.began_ns):
                 self._writer.append(batch)
         last = self._encoder.seq
         self._finish(

@@ -23,6 +23,7 @@ def connection_of(args: argparse.Namespace) -> Connection:
         service=args.service,
         clustered=args.clustered,
         use_ssl=args.use_ssl,
+        server_timezone=args.server_timezone,
         password_file=args.password_file,
         password=args.password,
     )

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Iterator, Optional
 
 from sqmon.clock import Clock, SystemClock
+from sqmon.computed import Computation, zone_of
 from sqmon.config import Connection, Metric, Output
 from sqmon.database import Database
 from sqmon.errors import LoginError, QueryTimeoutError, SqmonError, StatementError
@@ -108,14 +109,15 @@ class Worker:
         return 0 if self._stopping else 1
 
     def _poll_forever(self, writer: LineWriter) -> None:
-        metric = self._start.metric
-        with contextlib.closing(Database(self._start.connection)) as database:
+        metric, to = self._start.metric, self._start.connection
+        with contextlib.closing(Database(to)) as database:
             with self._interruptible():
                 self._report(Step("login", metric.timeout))
                 database.connect(metric.timeout)
             self._report(Connected())
             encoder = Encoder(metric.name, self._start.run_id)
-            poller = Poller(metric, database, encoder, writer, clock=self._clock, report=self._report)
+            computation = Computation(metric.name, query=metric.query, user=to.user, zone=zone_of(to.server_timezone))
+            poller = Poller(metric, database, computation, encoder, writer, clock=self._clock, report=self._report)
             schedule = Schedule(metric.interval, self._clock.monotonic())
             try:
                 while True:
