@@ -49,6 +49,7 @@ def _timeout(self: Any, seconds: Any = "not passed") -> Any:
     elif seconds is None:
         self.s = guard.watch(self.s)
     else:
+        guard.connecting(self.s)
         self.s.settimeout(min(seconds, guard.remaining()))
     return None
 

@@ -24,6 +24,7 @@ class Guard:
         """Whether a reader that waits sends pings; no thread does."""
         self.failure: Optional[Exception] = None
         self._sockets: list[GuardedSocket] = []
+        self._connecting: Optional[socket.socket] = None
         self._seconds = 0.0
         self._deadline = 0.0
 
@@ -52,10 +53,16 @@ class Guard:
         if self.failure is None:
             self.failure = failure
 
+    def connecting(self, raw: socket.socket) -> None:
+        """Take note of a socket that may never be connected, and has to be closed all the same."""
+        self._connecting = raw
+
     def watch(self, raw: socket.socket) -> GuardedSocket:
         """Return `raw`, connected, as a socket of this guard."""
+        self._connecting = None
         guarded = GuardedSocket(raw, self)
-        self._sockets.append(guarded)
+        # A server that moves each statement to another worker makes a new socket of each: those that are closed are forgotten.
+        self._sockets = [*(known for known in self._sockets if not known.closed), guarded]
         return guarded
 
     def shut(self) -> None:
@@ -63,6 +70,9 @@ class Guard:
         for guarded in self._sockets:
             guarded.shut()
         self._sockets.clear()
+        if self._connecting is not None:
+            self._connecting.close()
+            self._connecting = None
 
 
 class GuardedSocket:
@@ -72,6 +82,11 @@ class GuardedSocket:
         self._raw = raw
         self._guard = guard
         self._timeout: Optional[float] = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is of no more use."""
+        return self._raw.fileno() < 0
 
     def recv_into(self, view: memoryview) -> int:
         """Wait for bytes, sending a ping now and then where the server knows them; raises socket.timeout at the deadline."""
