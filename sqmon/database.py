@@ -26,7 +26,10 @@ from sqmon.guard import Guard, GuardedSocket, ReaderPings
 
 _CLOSE_SECONDS = 1.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
-_LOGIN_REFUSED = re.compile(r"login failure|role '.*' doesn't exist|wrong password|user is locked", re.IGNORECASE)
+# A service without instances is none of these: its worker may be starting, and no role is locked for it.
+_LOGIN_REFUSED = re.compile(
+    r"login failure(?!: there are no instances)|role '.*' doesn't exist|wrong password|user is locked", re.IGNORECASE
+)
 
 
 class Result(NamedTuple):
