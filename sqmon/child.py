@@ -161,7 +161,7 @@ class Child:
         else:
             kind = self.failed.kind if self.failed is not None else "died"
         end = Exit(
-            reason=self._reason(code),
+            reason="stopped" if planned else self._reason(code),
             kind=kind,
             logged_in=self._logged_in,
             pid=self.pid,
@@ -211,7 +211,7 @@ class Child:
                 name = signal.Signals(-code).name
                 return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
             return f"killed by signal {-code}"
-        return "stopped" if code == 0 else f"exit code {code}"
+        return f"exit code {code}" if code else "ended without having been asked to"
 
     def _send(self, number: signal.Signals) -> None:
         assert self.pid is not None

@@ -108,7 +108,7 @@ class Journal:
         return MetricStatus(
             name=child.metric.name,
             state=child.state,
-            healthy=not error and child.state in ("starting", "polling"),
+            healthy=not error,
             interval=child.metric.interval,
             pid=child.pid,
             run_id=child.run_id,
