@@ -19,6 +19,6 @@ for _name in [name for name in sys.modules if name.split(".")[0] in ("pysqream",
 
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
-    """A worker without a GPU whose cluster always has two locks, and a picker that knows it."""
-    with Simulator(picker_port=0, rows_locks=2) as running:
+    """A worker without a GPU whose cluster always has two locks, a picker that knows it, and a control port."""
+    with Simulator(picker_port=0, control_port=0, rows_locks=2) as running:
         yield running
