@@ -13,23 +13,18 @@ import gc
 import importlib
 import importlib.util
 import json
-import re
 import subprocess
 import sys
 import types
 from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple
 
+from sqmon.advice import explained, readable
 from sqmon.config import Connection
-from sqmon.errors import AddressError, DatabaseError, LoginError, StatementError
+from sqmon.errors import DatabaseError, StatementError
 from sqmon.guard import Guard, GuardedSocket, ReaderPings
 
 _CLOSE_SECONDS = 1.0
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
-# A service without instances is none of these: its worker may be starting, and no role is locked for it.
-_LOGIN_REFUSED = re.compile(
-    r"login failure(?!: there are no instances)|role '.*' doesn't exist|wrong password|user is locked", re.IGNORECASE
-)
 
 
 class Result(NamedTuple):
@@ -65,16 +60,12 @@ def _answer_or_raise(get_response: Callable[..., Any]) -> Callable[..., Any]:
         if is_text_msg and '"error"' in response:
             answer = json.loads(response)
             if isinstance(answer, dict) and "error" in answer:
-                failure = StatementError(_readable(str(answer["error"])))
+                failure = StatementError(readable(str(answer["error"])))
                 _guard.get().fail(failure)
                 raise failure
         return response
 
     return get_checked
-
-
-def _readable(text: str) -> str:
-    return " ".join(_ESCAPES.sub("", text).split())
 
 
 @contextlib.contextmanager
@@ -199,7 +190,7 @@ class Database:
             yield
         except Exception as error:  # noqa: BLE001 - pysqream raises whatever comes to hand
             self._guard.fail(error)
-            raise self._explain(self._guard.failure or error, login=login) from None
+            raise explained(self._guard.failure or error, f"{self._to.host}:{self._to.port}", login=login) from None
         except BaseException:
             self._guard.fail(ConnectionAbortedError("interrupted"))
             raise
@@ -207,19 +198,6 @@ class Database:
             _guard.reset(token)
             if self._guard.failure is not None:
                 self._guard.shut()
-
-    def _explain(self, failure: Exception, *, login: bool) -> DatabaseError:
-        """Return the error as it should be told, with what to do about it where that is known."""
-        text = _readable(str(failure)) or type(failure).__name__
-        place = f"{self._to.host}:{self._to.port}"
-        if isinstance(failure, DatabaseError):
-            if login and isinstance(failure, StatementError) and _LOGIN_REFUSED.search(text):
-                return LoginError(f"{place}: {text}")
-            return type(failure)(f"{place}: {text}")
-        for sign, kind, advice in (*_LOGIN_ADVICE, *_ADVICE) if login else _ADVICE:
-            if sign in text:
-                return kind(f"{place}: {advice}")
-        return DatabaseError(f"{place}: {text}")
 
 
 @contextlib.contextmanager
@@ -232,32 +210,3 @@ def _collector_off() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-_ADVICE = (
-    ("Connection refused", DatabaseError, "the connection was refused; is a worker running there? (--host, --port)"),
-    (
-        "Timeout when connecting",
-        DatabaseError,
-        "nothing answers; is the address right, and does a firewall let it through? (--host, --port)",
-    ),
-    ("not a server picker port", AddressError, "this is no server picker; leave out --clustered, or give the picker's port (usually 3108)"),
-    ("server version - ", AddressError, "this is no worker port; a server picker needs --clustered, another service another --port"),
-    ("SSL port with use_ssl = False", AddressError, "this port speaks TLS; give --use_ssl"),
-    ("non ssl sqreamd port", AddressError, "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)"),
-    ("0 returned by socket", DatabaseError, "the server closed the connection"),
-    ("TLS/SSL connection has been closed", DatabaseError, "the server closed the connection"),
-    ("Connection reset by peer", DatabaseError, "the server cut the connection"),
-    ("Name or service not known", AddressError, "there is no host of that name (--host)"),
-    ("Temporary failure in name resolution", DatabaseError, "the host name can't be looked up just now (--host)"),
-)
-
-# What an end of the connection tells before the login and not after it.
-_LOGIN_ADVICE = (
-    (
-        "TLS/SSL connection has been closed",
-        AddressError,
-        "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)",
-    ),
-    ("0 returned by socket", DatabaseError, "the server closed the connection before the login; a port that speaks TLS needs --use_ssl"),
-)
