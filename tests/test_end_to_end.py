@@ -588,3 +588,43 @@ def test_file_only_mode_writes_segments_and_asks_no_loki(simulator: Simulator, t
         assert running.end() == 0
         assert asked == []
         assert_sealed(log_dir, running.events())
+
+
+def test_one_file_holds_the_lines_of_all(simulator: Simulator, tmp_path: Path, loki: tuple[int, list[str]]) -> None:
+    """A --log_file_path that is a file gets whole lines of every metric and of the service, through rotation, and no Loki is asked."""
+    port, asked = loki
+    path = tmp_path / "all.jsonl"
+
+    def lines() -> list[dict[str, Any]]:
+        numbered = sorted(tmp_path.glob("all.jsonl.[0-9]*"), key=lambda file: -int(file.suffix[1:]))
+        return [json.loads(line) for file in [*numbered, path] if file.exists() for line in file.read_bytes().splitlines()]
+
+    options = ("--log_file_path", str(path), "--segment_mb", "0.02", "--file_backups", "99", "--loki_port", str(port))
+    with service(simulator.port, tmp_path / "logs", *options, metrics=QUICK) as running:
+        wait_until((tmp_path / "all.jsonl.3").exists)
+
+        assert running.end() == 0
+        streams = {name: [line for line in lines() if line["metric"] == name] for name in (*QUICK, "sqmon")}
+        assert len(lines()) == sum(map(len, streams.values()))
+        for stream in streams.values():
+            assert [*range(1, len(stream) + 1)] == [line["seq"] for line in stream]
+        assert sum(map(len, streams.values())) - len(streams["sqmon"]) == sum(line.get("rows") or 0 for line in streams["sqmon"])
+        assert streams["sqmon"][-1]["event"] == "stop"
+        assert asked == []
+        assert not (tmp_path / "logs").exists()
+
+
+def test_service_without_instances_is_knocked_at_until_it_has_some(simulator: Simulator, tmp_path: Path) -> None:
+    """The monitor worker may be starting: that pauses nobody for a quarter of an hour, as a wrong password does."""
+    text = "Login failure: There are no instances subscribed to the requested service."
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
+        running.wait_for_polls(*QUICK)
+        simulator.set_fault(step="login", action="error", text=text, times=2)
+        simulator.stop_worker()
+        simulator.start_worker()
+        refused = running.wait_for("worker_exit", kind="statement")
+        running.wait_for_polls(*QUICK, after=refused["seq"])
+
+        assert refused["reason"] == f"127.0.0.1:{simulator.port}: {text}"
+        assert running.events("login_paused") == []
+        assert running.end() == 0
