@@ -182,11 +182,33 @@ def _simulate(args: argparse.Namespace) -> int:
     return command.run(args)
 
 
+def _agent_config_arguments(parser: argparse.ArgumentParser) -> None:
+    from sqmon.agent_config import SHIPPED
+
+    parser.add_argument("agent", choices=SHIPPED, help="whose configuration; `offline` is Alloy's for segments that were carried out")
+    told = ("log_dir", "loki_host", "loki_port", "cluster")
+    options.add_options(
+        parser, {"installation": tuple(option for group in options.GROUPS.values() for option in group if option.name in told)}
+    )
+
+
+def _agent_config(args: argparse.Namespace) -> int:
+    import socket
+
+    from sqmon.agent_config import Installation, printed
+
+    log_dir = (args.log_dir or config.default_log_dir()).absolute()
+    here = Installation(log_dir, args.loki_host, args.loki_port, args.cluster, socket.gethostname())
+    sys.stdout.write(printed(args.agent, here))
+    return 0
+
+
 COMMANDS = {
     "run": Command("check, then one worker per metric until SIGTERM or Ctrl-C", _run_arguments, _run),
     "check": Command("the start-up checks alone, a line each", _check_arguments, _check),
     "once": Command("poll once and print the records; nothing is written", _once_arguments, _once),
     "status": Command("what each metric is doing now; exit code 0 healthy, 1 degraded, 2 not running", _status_arguments, _status),
+    "agent-config": Command("the configuration of Alloy (or another agent) for this installation", _agent_config_arguments, _agent_config),
     "demo": Command("a simulated SQreamDB, the service, and a live view; needs no database", _demo_arguments, _demo),
     "simulate": Command("a simulated SQreamDB alone", _simulate_arguments, _simulate),
 }

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "sqmon"
 LAYERS = """
 errors clock
 catalogue columns values segment_names schedule checksum directories file_lock status_file notify
-statements guard advice config reading truncation computed
+statements guard advice config reading truncation computed agent_config
 metrics_file logs record options settings
 database line_writer positions
 backlog segment
