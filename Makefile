@@ -21,6 +21,15 @@ lint: $(VENV)/dev.stamp
 types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
+proof: $(VENV)/dev.stamp ## a thousand random schedules of kills, full disks, outages and restarts; SCHEDULES=N for more or fewer
+	$(BIN)/python -m tests.proof $(if $(SCHEDULES),--schedules $(SCHEDULES))
+
+bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios
+	$(BIN)/python -m benchmarks.emit
+	$(BIN)/python -m benchmarks.single_file
+	$(BIN)/python -m benchmarks.big_poll
+	$(BIN)/python -m benchmarks.many_metrics
+
 matrix: ## the contract tests with every supported Python, the oldest dependencies and the newest pysqream
 	tests/matrix.sh $(PYTHONS)
 
@@ -32,6 +41,10 @@ $(VENV)/bin/python:
 
 $(VENV)/demo.stamp: setup.cfg | $(VENV)/bin/python
 	$(BIN)/$(PACKAGES) --editable .
+	touch $@
+
+$(VENV)/bench.stamp: setup.cfg $(VENV)/dev.stamp
+	$(BIN)/$(PACKAGES) --editable '.[bench]'
 	touch $@
 
 $(VENV)/dev.stamp: setup.cfg | $(VENV)/bin/python

@@ -30,7 +30,9 @@ def status(log_dir: Path, *words: str) -> Ended:
 
 def said(run: Service) -> Status:
     """Return the status that a running service has written."""
-    return wait_until(lambda: status_file.read(run.log_dir))
+    status = wait_until(lambda: status_file.read(run.log_dir))
+    assert status is not None
+    return status
 
 
 def test_healthy_service_exits_with_0(simulator: Simulator, tmp_path: Path) -> None:
