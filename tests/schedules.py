@@ -216,6 +216,7 @@ class World:
         for _ in range(3):
             self.clock.advance(11)
             self.agent.turn(self.clock.monotonic())
+        self.agent.stop()
         self.lines.look()
         return self._outcome()
 

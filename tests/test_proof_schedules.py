@@ -10,16 +10,10 @@ import pytest
 from tests.agent_model import Agent
 from tests.schedules import SCHEDULES
 
+SMALL = [(kind, seed) for kind, count in (("agent", 10), ("disk", 10), ("crash", 6), ("file", 1)) for seed in range(count)]
 
-@pytest.mark.parametrize(
-    ("kind", "seed"),
-    [
-        *(("agent", seed) for seed in range(10)),
-        *(("disk", seed) for seed in range(10)),
-        *(("crash", seed) for seed in range(6)),
-        ("file", 0),
-    ],
-)
+
+@pytest.mark.parametrize(("kind", "seed"), SMALL)
 def test_schedule_loses_doubles_and_tears_nothing(kind: str, seed: int) -> None:
     """Whatever happens, each record is there once or in exactly one report."""
     outcome = SCHEDULES[kind](seed)
@@ -53,6 +47,7 @@ def test_model_reads_unique_names_exactly_once_over_an_outage(tmp_path: Path) ->
     agent.start(20)
     agent.turn(20)
     agent.turn(20.25)
+    agent.stop()
 
     assert received(agent) == list(range(1, 13))
 
@@ -74,6 +69,7 @@ def test_model_loses_lines_to_a_rename_during_an_outage(tmp_path: Path) -> None:
     agent.start(20)
     agent.turn(20)
     agent.turn(20.25)
+    agent.stop()
 
     assert received(agent) == [1, 2, 3, 4, 5]
 
@@ -89,6 +85,7 @@ def test_model_doubles_lines_of_a_renamed_file_that_it_matches(tmp_path: Path) -
     (tmp_path / "m/m.jsonl").rename(tmp_path / "m/m-old.jsonl")
     agent.turn(10)
     agent.turn(10.25)
+    agent.stop()
 
     assert received(agent) == [1, 1, 2, 2, 3, 3]
 
@@ -105,6 +102,7 @@ def test_model_reads_again_after_a_kill(tmp_path: Path) -> None:
     agent.start(1)
     agent.turn(1)
     agent.turn(1.25)
+    agent.stop()
 
     assert received(agent) == [1, 1, 2, 2, 3, 3]
     assert sum(agent.may_repeat.values()) == 3
