@@ -1,0 +1,136 @@
+"""What is built, what is in it, and that it runs."""
+
+from __future__ import annotations
+
+import configparser
+import email.message
+import email.parser
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import sqmon
+from tests.program import DEADLINE_SECONDS, environment
+
+ROOT = Path(__file__).parent.parent
+VERSION = sqmon.__version__
+NOT_SOURCES = shutil.ignore_patterns(".*", "__pycache__", "*.py[cod]", "*.egg-info", "build", "dist", "logs", "sqmon-demo")
+
+
+class Built(NamedTuple):
+    """Both distributions, and what they were made of."""
+
+    source: Path
+    wheel: Path
+    sdist: Path
+
+    def files(self, *places: str) -> set[str]:
+        """The source files below these directories."""
+        found = [path for place in places for path in (self.source / place).rglob("*")]
+        return {str(path.relative_to(self.source)) for path in found if path.is_file()}
+
+    def wheel_names(self) -> set[str]:
+        """The files of the wheel."""
+        with zipfile.ZipFile(self.wheel) as archive:
+            return set(archive.namelist())
+
+    def metadata(self) -> email.message.Message:
+        """METADATA of the wheel."""
+        with zipfile.ZipFile(self.wheel) as archive:
+            return email.parser.Parser().parsestr(archive.read(f"sqmon-{VERSION}.dist-info/METADATA").decode())
+
+    def sdist_names(self) -> set[str]:
+        """The files of the sdist, without its topmost directory."""
+        with tarfile.open(self.sdist) as archive:
+            return {name.partition("/")[2] for name in archive.getnames()}
+
+
+def run(*words: str, cwd: Path, **more: str) -> str:
+    """Return what a program says that ends well."""
+    done = subprocess.run(
+        words, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=DEADLINE_SECONDS * 3, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The sdist of a copy of the repository, and the wheel of that sdist: so nothing that a build needs can be missing from it."""
+    place = tmp_path_factory.mktemp("build")
+    source = Path(shutil.copytree(ROOT, place / "source", ignore=NOT_SOURCES, symlinks=True))
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(place), str(source), cwd=place)
+    return Built(source, place / f"sqmon-{VERSION}-py3-none-any.whl", place / f"sqmon-{VERSION}.tar.gz")
+
+
+def test_wheel_holds_the_package_and_nothing_else(built: Built) -> None:
+    """Every file of sqmon/, its metadata, and no tests, no configuration, no other top-level name."""
+    metadata = {name for name in built.wheel_names() if name.startswith(f"sqmon-{VERSION}.dist-info/")}
+
+    assert built.wheel_names() - metadata == built.files("sqmon")
+    assert "sqmon/py.typed" in built.wheel_names()
+    assert {Path(name).name for name in metadata} == {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "LICENSE"}
+
+
+def test_metadata_is_that_of_setup_cfg(built: Built) -> None:
+    """Name, version, licence, Pythons, dependencies and extras; none of it was lost on the way."""
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    metadata = built.metadata()
+    needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
+
+    assert (metadata["Name"], metadata["Version"], metadata["License-Expression"]) == ("sqmon", VERSION, "MIT")
+    assert metadata["Requires-Python"] == setup["options"]["python_requires"]
+    assert sorted(needed) == sorted(setup["options"]["install_requires"].strip().splitlines())
+    assert sorted(metadata.get_all("Provides-Extra", [])) == sorted(setup["options.extras_require"])
+    assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+def test_wheel_installs_the_command(built: Built) -> None:
+    """`sqmon` is the one command."""
+    with zipfile.ZipFile(built.wheel) as archive:
+        entry_points = archive.read(f"sqmon-{VERSION}.dist-info/entry_points.txt").decode()
+
+    assert entry_points.split() == ["[console_scripts]", "sqmon", "=", "sqmon.cli:main"]
+
+
+def test_sdist_holds_everything(built: Built) -> None:
+    """Who has it can build, test and run as from a clone."""
+    names = built.sdist_names()
+    top = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "main.py", "pyproject.toml", "ruff.toml", "setup.cfg"}
+
+    assert (built.files("sqmon", "tests", "config_files", "alloy", "benchmarks") | top) - names == set()
+    assert [name for name in names if name.endswith(".pyc") or "__pycache__" in name or name.startswith(".")] == []
+
+
+def test_versions_agree() -> None:
+    """The package, its metadata and every way to start it tell the same version."""
+    assert importlib.metadata.version("sqmon") == VERSION
+    assert run(sys.executable, "main.py", "--version", cwd=ROOT) == f"sqmon {VERSION}\n"
+    assert run(sys.executable, "-m", "sqmon", "--version", cwd=ROOT) == f"sqmon {VERSION}\n"
+    assert run(str(Path(sys.executable).with_name("sqmon")), "--version", cwd=ROOT) == f"sqmon {VERSION}\n"
+
+
+def test_main_is_the_same_program() -> None:
+    """Who types `python main.py` gets what `sqmon` is."""
+    assert run(sys.executable, "main.py", "--help", cwd=ROOT) == run(sys.executable, "-m", "sqmon", "--help", cwd=ROOT)
+
+
+def test_installed_wheel_runs(built: Built, tmp_path: Path) -> None:
+    """Away from the repository, with nothing but what is in the wheel."""
+    place = tmp_path / "installed"
+    run(
+        sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(place), str(built.wheel), cwd=tmp_path
+    )
+    path = {"PYTHONPATH": str(place)}
+
+    assert run(sys.executable, "-c", "import sqmon; print(sqmon.__file__)", cwd=tmp_path, **path) == f"{place}/sqmon/__init__.py\n"
+    assert "check_customer_metrics" in run(sys.executable, "-m", "sqmon", "check", "--offline", cwd=tmp_path, **path)
+    assert run(str(place / "bin" / "sqmon"), "--version", cwd=tmp_path, **path) == f"sqmon {VERSION}\n"
