@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
+import re
 from typing import TYPE_CHECKING
 
 from sqmon.checksum import Checksum
 from sqmon.directories import create_file, make_directory
-from sqmon.segment_names import SegmentName, newest
+from sqmon.record import MAX_LINE
+from sqmon.segment_names import SegmentName, newest, parsed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqmon.clock import Clock
 
+_TS = re.compile(rb'\{"ts":"([0-9T:-]{19})\.([0-9]{9})Z"')
 _TRIES = 1000  # names that somebody else may have taken in the same microsecond
 
 
@@ -115,6 +119,26 @@ def open_segment(log_dir: Path, metric: str, after: SegmentName, clock: Clock) -
             continue
         return Segment(path, descriptor, clock.monotonic()), name
     raise FileExistsError(f"{directory}: {_TRIES} names in a row are taken")
+
+
+def newest_ns(log_dir: Path, metric: str) -> int:
+    """The `ts` of the last whole line of the metric's segments, in nanoseconds since 1970; 0 when there is none.
+
+    For `Encoder(last_ns=...)`: with it `ts` goes on increasing when the clock has stepped back between two runs.
+    """
+    try:
+        names = sorted(path.name for path in (log_dir / metric).iterdir() if parsed(metric, path.name))
+        for name in reversed(names):
+            with (log_dir / metric / name).open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * MAX_LINE))
+                line = file.read().rpartition(b"\n")[0].rpartition(b"\n")[2]
+            match = _TS.match(line)
+            if match:
+                moment = dt.datetime.fromisoformat(f"{match[1].decode()}+00:00")
+                return int(moment.timestamp()) * 10**9 + int(match[2])
+    except (OSError, ValueError):
+        pass
+    return 0
 
 
 def point_current(log_dir: Path, metric: str, segment: Path) -> None:

@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Callable
 
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sqmon.segment import newest_ns
 from sqmon.segment_names import SegmentName, newest, parsed
 from sqmon.segments import SegmentOptions
 from tests.clocks import FakeClock
@@ -65,6 +67,18 @@ def test_close_seals_with_the_figures_of_the_file(tmp_path: Path) -> None:
     stream.writer.close()
 
     assert [(seal.lines, seal.first_seq, seal.last_seq) for seal in stream.sealed] == [(700, 1, 700)]
+    assert_nothing_is_missing(stream)
+
+
+def test_large_polls_are_hashed_beside_the_writer(tmp_path: Path) -> None:
+    """In the order of the bytes, mixed with small ones, and no thread outlives its segment."""
+    before = threading.active_count()
+    stream = Stream(tmp_path, SegmentOptions(max_bytes=3_000_000))
+    for rows in (1, 5_000, 1, 20_000, 3):
+        stream.poll(rows)
+    stream.writer.close()
+
+    assert threading.active_count() == before
     assert_nothing_is_missing(stream)
 
 
@@ -140,6 +154,19 @@ def test_names_increase_when_the_clock_steps_back(tmp_path: Path) -> None:
 
     assert [path.name[-12:-6] for path in segments(tmp_path)] == [f"{number:06d}" for number in range(1, 10)]
     assert [record["seq"] for record in records(tmp_path)] == [1, 2, 3] * 3
+
+
+def test_ts_can_go_on_after_the_last_line_of_the_run_before(tmp_path: Path) -> None:
+    """Though the clock has stepped back, and a kill has left half a line and an empty file."""
+    stream = Stream(tmp_path, ROOMY)
+    assert newest_ns(tmp_path, "show_locks") == 0
+    stream.poll(3)
+    assert stream.writer.path is not None
+    with stream.writer.path.open("ab") as file:
+        file.write(b'{"ts":"2099-01-01T00:00:00.000000000Z"')
+    (stream.writer.path.parent / "show_locks-20261124T130000.000000Z-000002.jsonl").touch()
+
+    assert newest_ns(tmp_path, "show_locks") == stream.clock.now_ns + 2 == stream.encoder.last_ns
 
 
 def test_two_writers_in_the_same_microsecond_get_two_names(tmp_path: Path) -> None:
