@@ -62,7 +62,8 @@ class Encoder:
     def __init__(self, metric: str, run_id: str, *, last_ns: int = 0) -> None:
         self.seq = 0
         self.last_ns = last_ns
-        self._identity = b'"metric":%b,"run_id":%b' % (_encoder.encode(metric), _encoder.encode(run_id))
+        # The raw value of "metric" and the keys that follow it, as in `common` below.
+        self._identity = b'%b,"run_id":%b' % (_encoder.encode(metric), _encoder.encode(run_id))
         self._columns: Sequence[str] = ()
         self._shape = _Shape(())
         self._batch_rows = 16  # until the size of a row is known
@@ -77,9 +78,7 @@ class Encoder:
         if columns != self._columns:
             self._columns, self._shape = columns, _Shape(normalised(columns, _METADATA))
         # A raw value is copied as it is, so that one field can bring the keys that are the same for all rows.
-        common = msgspec.Raw(
-            b'%b,"poll":%d,"poll_rows":%d' % (self._identity[len(b'"metric":') :], poll, len(rows)),
-        )
+        common = msgspec.Raw(b'%b,"poll":%d,"poll_rows":%d' % (self._identity, poll, len(rows)))
         self.last_ns = max(started_ns, self.last_ns + 1) - 1
         start = 0
         while start < len(rows):
@@ -96,10 +95,9 @@ class Encoder:
     def event(self, level: str, event: str, fields: Mapping[str, Any], *, now_ns: int) -> Batch:
         """The one line of an event of the service's own stream."""
         self.last_ns = max(now_ns, self.last_ns + 1) - 1
-        level_and_event = b'"level":%b,"event":%b' % (_encoder.encode(plain(level, 16)), _encoder.encode(plain(event, 64)))
+        common = b'%b,"level":%b,"event":%b' % (self._identity, _encoder.encode(plain(level, 16)), _encoder.encode(plain(event, 64)))
         names = normalised(tuple(fields), _EVENT_METADATA)
-        values = (plain(value) for value in fields.values())
-        return self._single(b"%b,%b" % (self._identity, level_and_event), dict(zip(names, values)))
+        return self._single(common, dict(zip(names, map(plain, fields.values()))))
 
     def _fast(self, rows: Sequence[tuple[Any, ...]], common: msgspec.Raw) -> Union[Batch, None]:
         """All rows in one go, or None when there is a line that must be cut or a string that is no valid text."""
@@ -112,12 +110,12 @@ class Encoder:
                 return None
             rows = worked
         numbers = range(self.seq + 1, self.seq + 1 + count)
-        # Everything per row stays in C: tuples added to tuples, then called with.
         heads = zip(_stamps(self.last_ns + 1, count), numbers, repeat(common))
-        records = list(starmap(self._shape.struct, map(add, heads, rows)))
         try:
+            # Everything per row stays in C: tuples added to tuples, then called with.
+            records = list(starmap(self._shape.struct, map(add, heads, rows)))
             data = _encoder.encode_lines(records)
-        except (UnicodeEncodeError, TypeError):
+        except (UnicodeEncodeError, TypeError):  # the second for rows that aren't tuples and for subclasses of str
             return None
         return Batch(data, count, numbers[0], numbers[-1]) if _lines_fit(data) else None
 
@@ -125,7 +123,7 @@ class Encoder:
         lines: list[Batch] = []
         size = 0
         for row in rows:
-            line = self._single(b'"metric":%b' % bytes(common), dict(zip(self._shape.names, map(plain, row))))
+            line = self._single(bytes(common), dict(zip(self._shape.names, map(plain, row))))
             lines.append(line)
             size += len(line.data)
             if size > _BATCH_BYTES:
@@ -134,9 +132,9 @@ class Encoder:
         if lines:
             yield _joined(lines)
 
-    def _single(self, metadata: bytes, fields: dict[str, Any]) -> Batch:
+    def _single(self, common: bytes, fields: dict[str, Any]) -> Batch:
         (ts,) = _stamps(self.last_ns + 1, 1)
-        head = msgspec.Raw(b'"%b","seq":%d,%b' % (ts.encode(), self.seq + 1, metadata))
+        head = msgspec.Raw(b'"%b","seq":%d,"metric":%b' % (ts.encode(), self.seq + 1, common))
         data = truncation.shortened(head, fields, MAX_LINE)
         self._advance(1)
         return Batch(data, 1, self.seq, self.seq)

@@ -214,6 +214,13 @@ def test_column_names_become_keys(columns: tuple[str, ...], expected: tuple[str,
     assert expected == normalised(columns, [*METADATA, "truncated"])
 
 
+def test_rows_may_be_lists() -> None:
+    """Not every driver returns tuples."""
+    found = records_of(list(Encoder("m", "r").rows(["a", "b"], [[1, 2], [3, "x"]], poll=1, started_ns=START_NS)))  # type: ignore[list-item]
+
+    assert [[record["a"], record["b"]] for record in found] == [[1, 2], [3, "x"]]
+
+
 def test_changed_columns_are_noticed() -> None:
     """A server that is upgraded between two polls gets its new keys."""
     encoder = Encoder("m", "r")
