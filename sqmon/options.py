@@ -205,7 +205,7 @@ def environment_defaults(parser: argparse.ArgumentParser, environ: Mapping[str, 
     for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list its options
         name = f"SQMON_{action.dest.upper()}"
         value = environ.get(name)
-        if value is None or action.dest in ("help", "version"):
+        if value is None or not action.option_strings or isinstance(action, (argparse._HelpAction, argparse._VersionAction)):  # noqa: SLF001
             continue
         if action.nargs == 0:
             if value.lower() not in _TRUE | _FALSE:
@@ -214,7 +214,8 @@ def environment_defaults(parser: argparse.ArgumentParser, environ: Mapping[str, 
         elif action.choices is not None and value not in action.choices:
             parser.error(f"{name}: {value!r} is none of {', '.join(map(str, action.choices))}")
         else:
-            parser.set_defaults(**{action.dest: value})
+            # One that may be repeated has a list, of which the environment holds one item.
+            parser.set_defaults(**{action.dest: [value] if isinstance(action, argparse._AppendAction) else value})  # noqa: SLF001
 
 
 _TRUE = {"1", "true", "yes", "on"}
