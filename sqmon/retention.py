@@ -69,7 +69,8 @@ def enforce(
     Age deletes what has been read (everything, when `positions` is None). Size and free space delete the oldest, what
     has been read before what hasn't. Never deleted are the `active` segments, the newest segment of a metric while it
     isn't too old, which may be active without anybody knowing yet, and whatever isn't a segment in its own metric's
-    directory; links are neither followed nor deleted.
+    directory; links are neither followed nor deleted. Who has been given a positions file that can't be read passes an
+    empty mapping: then nothing counts as read, and what had to go is reported as missed.
     """
     candidates, total = _candidates(log_dir, active, positions)
     free = _free_bytes(log_dir) if limits.min_free_bytes else 0
