@@ -47,6 +47,13 @@ def session_processes(session: int) -> list[int]:
     return found
 
 
+def kill_session(session: int) -> None:
+    """End whatever is left of a session."""
+    for pid in session_processes(session):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def environment(**more: str) -> dict[str, str]:
     """Return ours without what could change an option, plus `more`."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("SQMON_", "PYTHON"))} | more
@@ -182,9 +189,7 @@ def service(port: Optional[int], log_dir: Path, *options: str, metrics: Optional
     try:
         yield Service(process, log_dir, log, old)
     finally:
-        for pid in session_processes(process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_session(process.pid)
         process.wait()
         wait_until(lambda: not session_processes(process.pid))
 
@@ -212,7 +217,5 @@ def ended(*words: str, cwd: Path, **more: str) -> Ended:
             stdout, stderr = process.communicate(timeout=DEADLINE_SECONDS)
             wait_until(lambda: not session_processes(process.pid), _GONE_SECONDS)
         finally:
-            for pid in session_processes(process.pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill_session(process.pid)
     return Ended(process.returncode, stdout.decode(), stderr.decode())
