@@ -1,0 +1,71 @@
+"""LogQL made of the names that the catalogue knows, so that each query copes with every name a server gives to a column."""
+
+from __future__ import annotations
+
+from sqmon import catalogue
+
+NOW = "2m"
+"""The range that holds the latest poll of any metric that is polled at least once a minute."""
+
+SITE = ', cluster=~"$cluster", instance=~"$instance"'
+"""What the variables of a dashboard add to a selector."""
+
+PLACE = ("cluster", "instance")
+"""Which SQreamDB, and which sqmon saw it: every result keeps the two apart."""
+
+# Words of LogQL, or names that would say too little beside others.
+_IDENTIFIERS = {"max": "max_ms", "average": "average_ms", "count": "calls"}
+
+
+def identifier(column: str) -> str:
+    """Return the name that a query uses for a column."""
+    return _IDENTIFIERS.get(column, column)
+
+
+def rows(metric: str, *columns: str, where: str = "", site: str = "") -> str:
+    """Return the log query for the rows of a metric with `columns` as labels; `where` begins with `|`.
+
+    An older name of a column is read too, and stands in for the newer one where that is absent.
+    """
+    function = catalogue.FUNCTIONS[metric]
+    known = {*function.columns, *function.computed, "poll", "poll_rows"}
+    assert known.issuperset(columns), set(columns) - known
+    read, merged = [], []
+    for column in columns:
+        # An older name may be that of a stream label (instance), so it gets one that can't be.
+        older = {f"older_{name}": name for name, newer in function.aliases.items() if newer == column}
+        read += [f'{name}="{key}"' for name, key in {identifier(column): column, **older}.items()]
+        if older:
+            merged.append(f"{identifier(column)}=`{{{{ or .{identifier(column)} .{' .'.join(older)} }}}}`")
+    text = f'{{job="sqmon", metric="{metric}"{site}}}'
+    if read:
+        text += f" | json {', '.join(read)}"
+    if merged:
+        text += f" | label_format {', '.join(merged)}"
+    return f"{text} {where}".rstrip()
+
+
+def events(*fields: str, where: str = "", level: str = "", site: str = "") -> str:
+    """Return the log query for sqmon's own stream with `fields` as labels; `level` is a pattern."""
+    levels = f', level=~"{level}"' if level else ""
+    named = ", ".join(f'{name}="{name}"' for name in fields)
+    read = f" | json {named}" if fields else ""
+    return f'{{job="sqmon", metric="sqmon"{levels}{site}}}{read} {where}'.rstrip()
+
+
+def count(query: str, *labels: str, over: str = NOW) -> str:
+    """Return how many lines there are in each group."""
+    return f"sum by ({', '.join((*PLACE, *labels))}) (count_over_time({query} [{over}]))"
+
+
+def extreme(kind: str, query: str, value: str, *labels: str, over: str = NOW) -> str:
+    """Return the `kind` (max, min) of a number in each group; lines where it is absent or null don't count."""
+    name = identifier(value)
+    return f'{kind} by ({", ".join((*PLACE, *labels))}) ({kind}_over_time({query} | unwrap {name} | __error__="" [{over}]))'
+
+
+def per_poll(query: str, metric: str, *labels: str, over: str = NOW, site: str = "") -> str:
+    """Return how many lines a poll has in each group, as the mean of the range: polls without such a line count too."""
+    where = f'| event="poll" | target="{metric}" | status=~"ok|empty"'
+    polls = count(events("event", "target", "status", where=where, site=site), over=over)
+    return f"{count(query, *labels, over=over)} / on (cluster, instance) group_left () {polls}"

@@ -1,0 +1,141 @@
+"""Cluster overview, in the order in which one looks for the cause when everything is slow."""
+
+from __future__ import annotations
+
+from alloy.source import thresholds
+from alloy.source.logql import NOW, SITE, extreme, per_poll, rows
+from alloy.source.panels import Section, above, below, board, course, listing, number
+
+_STATUS = "show_server_status"
+_OTHERS = '| is_self!="true"'
+
+
+def overview() -> str:
+    """Return the dashboard."""
+    nodes = rows("show_cluster_nodes", "instance_id", "server_ip", "server_port", "connection_status", "last_heartbeat", site=SITE)
+    seen = rows("show_cluster_nodes", "instance_id", site=SITE)
+    workers = f"count by (cluster) (sum by (cluster, instance_id) (count_over_time({seen} [{NOW}])))"
+    running = rows(_STATUS, "instanceid", "statementstatus", "is_self", where=f'{_OTHERS} | statementstatus=~"(?i)execut.*"', site=SITE)
+    waiting = rows(_STATUS, "service", "statementstatus", where='| statementstatus=~"(?i)in queue"', site=SITE)
+    who = ("statementid", "user_name", "service", "instanceid", "statementstatus")
+    longest = extreme("max", rows(_STATUS, *who, "is_self", "statement_age_s", where=_OTHERS, site=SITE), "statement_age_s", *who)
+    locks = rows("show_locks", "lock_age_s", "is_statement_active", site=SITE)
+    days = rows("get_license_info", "days_to_expiration", site=SITE)
+    used = rows("get_license_info", "size_used_ratio", site=SITE)
+    heartbeat = extreme("max", nodes, "last_heartbeat", "instance_id", "server_ip", "server_port", "connection_status")
+    return board(
+        "overview",
+        "SQreamDB: cluster overview",
+        "Workers, balance, long statements and queues, locks, licence: the order in which SQream looks for what makes a cluster slow.",
+        [
+            Section(
+                "1. Are all workers there?",
+                [
+                    number("Workers seen", "Workers in show_cluster_nodes within two minutes; one that is dead disappears.", workers),
+                    number(
+                        "Oldest heartbeat",
+                        "Of any worker.",
+                        extreme("max", nodes, "last_heartbeat"),
+                        unit="s",
+                        thresholds=above(thresholds.HEARTBEAT_SECONDS),
+                    ),
+                    course(
+                        "Workers over time",
+                        "A step down is a worker that is gone.",
+                        f"count by (cluster) (sum by (cluster, instance_id) (count_over_time({seen} [$__auto])))",
+                        legend="{{cluster}}",
+                    ),
+                    listing(
+                        "Workers",
+                        "Each worker with the age of its last heartbeat.",
+                        heartbeat,
+                        "heartbeat age",
+                        unit="s",
+                        thresholds=above(thresholds.HEARTBEAT_SECONDS),
+                    ),
+                ],
+            ),
+            Section(
+                "2. Is the load balanced?",
+                [
+                    course(
+                        "Running statements per worker",
+                        "Mean of the polls in each point, without the polls themselves.",
+                        per_poll(running, _STATUS, "instanceid", over="$__auto", site=SITE),
+                        legend="{{instanceid}}",
+                        stacked=True,
+                        span=24,
+                    )
+                ],
+            ),
+            Section(
+                "3. Are there long statements, or queues?",
+                [
+                    listing(
+                        "Longest statements",
+                        "In any status, within two minutes.",
+                        f"topk(20, {longest})",
+                        "age",
+                        unit="s",
+                        thresholds=above(thresholds.EXECUTING_SECONDS),
+                        span=12,
+                    ),
+                    course(
+                        "Queue per service",
+                        "Waiting statements, as the mean of the polls in each point.",
+                        per_poll(waiting, _STATUS, "service", over="$__auto", site=SITE),
+                        legend="{{service}}",
+                        thresholds=above(thresholds.QUEUE_DEPTH),
+                    ),
+                ],
+            ),
+            Section(
+                "4. Are there locks?",
+                [
+                    number("Locks", "Mean of the polls within two minutes.", per_poll(locks, "show_locks", site=SITE)),
+                    number(
+                        "Oldest lock",
+                        "Within two minutes.",
+                        extreme("max", locks, "lock_age_s"),
+                        unit="s",
+                        thresholds=above(thresholds.LOCK_SECONDS),
+                    ),
+                    course(
+                        "Oldest lock over time",
+                        "A line that only rises is a lock that nobody releases.",
+                        extreme("max", locks, "lock_age_s", over="$__auto"),
+                        legend="{{cluster}}",
+                        unit="s",
+                        thresholds=above(thresholds.LOCK_SECONDS),
+                    ),
+                ],
+            ),
+            Section(
+                "5. Is the licence in order?",
+                [
+                    number(
+                        "Days to expiration",
+                        "Of the licence.",
+                        extreme("min", days, "days_to_expiration", over="15m"),
+                        unit="d",
+                        thresholds=below(thresholds.LICENCE_DAYS),
+                    ),
+                    number(
+                        "Licensed size used",
+                        "Of the kind that the licence counts.",
+                        extreme("max", used, "size_used_ratio", over="15m"),
+                        unit="percentunit",
+                        thresholds=above(thresholds.LICENCE_USED),
+                    ),
+                    course(
+                        "Licensed size used over time",
+                        "How soon it will be full.",
+                        extreme("max", used, "size_used_ratio", over="$__auto"),
+                        legend="{{cluster}}",
+                        unit="percentunit",
+                        thresholds=above(thresholds.LICENCE_USED),
+                    ),
+                ],
+            ),
+        ],
+    )

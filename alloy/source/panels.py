@@ -1,0 +1,192 @@
+"""The kinds of panels that the dashboards are made of, and what all dashboards share: variables, links, refresh."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple, Optional, Sequence, Union
+
+from alloy.source.thresholds import Levels
+
+with warnings.catch_warnings():
+    # The SDK would rather make the schema of which Grafana 12 loads no files; the classic one is what 12 and 13 share.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from grafana_foundation_sdk.builders import common as parts
+    from grafana_foundation_sdk.builders import dashboard, logs, loki, stat, table, timeseries
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.models import common
+    from grafana_foundation_sdk.models import dashboard as models
+    from grafana_foundation_sdk.models import loki as loki_models
+
+Panel = Any
+"""A builder of the SDK."""
+
+_GREEN, _YELLOW, _RED = "green", "orange", "red"
+_SOURCE = common.DataSourceRef(type_val="loki", uid="${source}")
+_STREAM = '{job="sqmon"}'
+_EVERY = "30s"  # the shortest range of a point: less than the time between two polls would tear holes into lines
+
+
+def above(limit: Union[float, Levels]) -> Any:
+    """Return thresholds that get worse upwards."""
+    steps = [models.Threshold(None, _GREEN)]
+    if isinstance(limit, Levels):
+        steps += [models.Threshold(limit.warning, _YELLOW), models.Threshold(limit.critical, _RED)]
+    else:
+        steps.append(models.Threshold(limit, _RED))
+    return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def below(limit: Levels) -> Any:
+    """Return thresholds that get worse downwards."""
+    steps = [models.Threshold(None, _RED), models.Threshold(limit.critical, _YELLOW), models.Threshold(limit.warning, _GREEN)]
+    return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def _neutral() -> Any:
+    return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps([models.Threshold(None, "blue")])
+
+
+def _query(expr: str, *, instant: bool, legend: str = "") -> Any:
+    kind = loki_models.LokiQueryType.INSTANT if instant else loki_models.LokiQueryType.RANGE
+    query = loki.Dataquery().ref_id("A").datasource(_SOURCE).editor_mode(loki_models.QueryEditorMode.CODE).expr(expr).query_type(kind)
+    return query.legend_format(legend) if legend else query
+
+
+def number(title: str, description: str, expr: str, *, unit: str = "short", thresholds: Any = None, legend: str = "{{cluster}}") -> Panel:
+    """Return the latest value of each cluster in large digits."""
+    return (
+        stat.Panel()
+        .title(title)
+        .description(description)
+        .datasource(_SOURCE)
+        .with_target(_query(expr, instant=True, legend=legend))
+        .reduce_options(parts.ReduceDataOptions().calcs(["lastNotNull"]))
+        .color_mode(common.BigValueColorMode.VALUE)
+        .graph_mode(common.BigValueGraphMode.NONE)
+        .thresholds(thresholds or _neutral())
+        .unit(unit)
+        .no_value("none")
+        .span(6)
+        .height(5)
+    )
+
+
+def listing(title: str, description: str, expr: str, value: str, *, unit: str = "short", thresholds: Any = None, span: int = 24) -> Panel:
+    """Return a table of the groups of an instant query, largest value first; its columns are the labels and `value`."""
+    organize = {"excludeByName": {"Time": True}, "renameByName": {"Value #A": value, "Value": value}}
+    return (
+        table.Panel()
+        .title(title)
+        .description(description)
+        .datasource(_SOURCE)
+        .with_target(_query(expr, instant=True))
+        .with_transformation(models.DataTransformerConfig(id_val="labelsToFields", options={"mode": "columns"}))
+        .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
+        .with_transformation(models.DataTransformerConfig(id_val="organize", options=organize))
+        .sort_by([parts.TableSortByFieldState().display_name(value).desc(True)])
+        .thresholds(thresholds or _neutral())
+        .unit(unit)
+        .no_value("none")
+        .span(span)
+        .height(9)
+    )
+
+
+def course(
+    title: str,
+    description: str,
+    expr: str,
+    *,
+    legend: str,
+    unit: str = "short",
+    thresholds: Any = None,
+    stacked: bool = False,
+    span: int = 12,
+) -> Panel:
+    """Return a graph over time."""
+    panel = (
+        timeseries.Panel()
+        .title(title)
+        .description(description)
+        .datasource(_SOURCE)
+        .with_target(_query(expr, instant=False, legend=legend))
+        .interval(_EVERY)
+        .unit(unit)
+        .thresholds(thresholds or _neutral())
+        .min(0)
+        .line_width(1)
+        .fill_opacity(30 if stacked else 5)
+        .stacking(parts.StackingConfig().mode(common.StackingMode.NORMAL if stacked else common.StackingMode.NONE))
+        .span_nulls(False)
+        .span(span)
+        .height(8)
+    )
+    if thresholds is not None:
+        panel = panel.thresholds_style(parts.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED))
+    return panel
+
+
+def lines(title: str, description: str, expr: str) -> Panel:
+    """Return the lines themselves, newest first."""
+    return (
+        logs.Panel()
+        .title(title)
+        .description(description)
+        .datasource(_SOURCE)
+        .with_target(_query(expr, instant=False).max_lines(200))
+        .show_time(True)
+        .wrap_log_message(True)
+        .enable_log_details(True)
+        .sort_order(common.LogsSortOrder.DESCENDING)
+        .span(24)
+        .height(10)
+    )
+
+
+class Section(NamedTuple):
+    """A row of a dashboard and what is below it."""
+
+    title: str
+    panels: Sequence[Panel]
+
+
+def _variable(name: str, stream: str) -> Any:
+    return (
+        dashboard.QueryVariable(name)
+        .label(name)
+        .datasource(_SOURCE)
+        .query({"label": name, "stream": stream, "type": 1, "refId": "LokiVariableQueryEditor-VariableQuery"})
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value(".+")
+        .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
+    )
+
+
+def board(name: str, title: str, description: str, sections: Sequence[Section], since: Optional[str] = None) -> str:
+    """Return the JSON of the dashboard whose uid is `sqmon-<name>`."""
+    built = (
+        dashboard.Dashboard(title)
+        .uid(f"sqmon-{name}")
+        .description(description)
+        .tags(["sqmon", "sqreamdb"])
+        .editable()
+        .time(since or "now-1h", "now")
+        .timezone("browser")
+        .refresh("10s")
+        .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .link(dashboard.DashboardLink("sqmon").type(models.DashboardLinkType.DASHBOARDS).tags(["sqmon"]).include_vars(True).keep_time(True))
+        .with_variable(dashboard.DatasourceVariable("source").label("Loki").type("loki"))
+        .with_variable(_variable("cluster", _STREAM))
+        .with_variable(_variable("instance", '{job="sqmon", cluster=~"$cluster"}'))
+    )
+    identity = 0
+    for section in sections:
+        identity += 1
+        built = built.with_row(dashboard.Row(section.title).id(identity))
+        for panel in section.panels:
+            identity += 1
+            built = built.with_panel(panel.id(identity))
+    return JSONEncoder(sort_keys=True, indent=2).encode(built.build()) + "\n"
