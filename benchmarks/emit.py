@@ -287,7 +287,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("--rows", type=int, default=200_000, help="rows of the fast contenders (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="the best of so many counts (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=8, help="the best of so many counts (default: %(default)s)")
     parser.add_argument("--directory", type=Path, default=None, help="where the files go (default: a temporary directory)")
     parser.add_argument("--only", default="", help="names of contenders, separated by commas")
     options = parser.parse_args()
