@@ -14,8 +14,8 @@ def _most(column: str) -> str:
     return extreme("max", rows("get_license_info", column), column, over=_OVER)
 
 
-def _alert(name: str, severity: str, expr: str, *, summary: str, description: str) -> Alert:
-    return Alert(name, severity, expr, summary, description, dashboard="metadata", panel="Licence")
+def _alert(name: str, severity: str, expr: str, *, summary: str, description: str, panel: str = "Days to expiration") -> Alert:
+    return Alert(name, severity, expr, summary, description, dashboard="metadata", panel=panel)
 
 
 _LEFT = extreme("min", rows("get_license_info", "days_to_expiration"), "days_to_expiration", over=_OVER)
@@ -27,6 +27,7 @@ ALERTS = (
         f"{_most('size_used_ratio')} > {_USED.warning:g}",
         summary="the licensed size is nearly used up",
         description="{{ $value | humanizePercentage }} of it are used.",
+        panel="Licensed size used",
     ),
     _alert(
         "SqreamLicenceFull",
@@ -34,6 +35,7 @@ ALERTS = (
         f"{_most('size_used_ratio')} > {_USED.critical:g}",
         summary="the licensed size is used up",
         description="{{ $value | humanizePercentage }} of it are used. Delete data or get a larger licence.",
+        panel="Licensed size used",
     ),
     _alert(
         "SqreamLicenceExceeded",
@@ -41,6 +43,7 @@ ALERTS = (
         f"{_most('is_size_exceeded')} > 0",
         summary="SQreamDB says that the licensed size is exceeded",
         description="Delete data or get a larger licence.",
+        panel="Size exceeded",
     ),
     _alert(
         "SqreamLicenceExpired",
@@ -48,6 +51,7 @@ ALERTS = (
         f"{_most('is_date_expired')} > 0",
         summary="SQreamDB says that the licence has expired",
         description="Get a new one.",
+        panel="Expired",
     ),
     _alert(
         "SqreamLicenceEndsSoon",

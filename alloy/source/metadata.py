@@ -63,8 +63,8 @@ def metadata() -> str:
                 "Licence",
                 [
                     number(
-                        "Licence",
-                        "Days until it expires.",
+                        "Days to expiration",
+                        "Of the licence.",
                         extreme("min", days, "days_to_expiration", over="15m"),
                         unit="d",
                         thresholds=below(thresholds.LICENCE_DAYS),

@@ -16,7 +16,8 @@ def _statements(where: str, age: str) -> str:
 
 
 def _mean(where: str, *labels: str, over: str = "2m") -> str:
-    query = rows(_STATUS, *labels, *({"statementstatus", "is_self"} - set(labels)), where=f'| is_self!="true" {where}'.strip(), site=SITE)
+    columns = dict.fromkeys((*labels, "statementstatus", "is_self"))
+    query = rows(_STATUS, *columns, where=f'| is_self!="true" {where}'.strip(), site=SITE)
     return per_poll(query, _STATUS, *labels, over=over, site=SITE)
 
 
