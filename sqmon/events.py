@@ -10,8 +10,7 @@ import structlog
 from sqmon.clock import Clock, utc_stamp
 from sqmon.config import Output
 from sqmon.line_writer import Dropped
-from sqmon.output import open_writer
-from sqmon.record import Encoder
+from sqmon.output import new_encoder, open_writer
 from sqmon.segments import Sealed
 
 STREAM = "sqmon"
@@ -29,7 +28,7 @@ class Events:
         self.run_id = run_id
         self._clock = clock
         self._listener = listener
-        self._encoder = Encoder(STREAM, run_id)
+        self._encoder = new_encoder(output, STREAM, run_id)
         self._log = structlog.get_logger()
         self._losses: list[Dropped] = []
         self._writer = open_writer(output, STREAM, clock=clock, on_sealed=self._on_sealed, on_dropped=self._losses.append)

@@ -7,6 +7,8 @@ from typing import Callable
 from sqmon.clock import Clock
 from sqmon.config import Output
 from sqmon.line_writer import Dropped, LineWriter
+from sqmon.record import Encoder
+from sqmon.segment import newest_ns
 from sqmon.segments import Sealed, SegmentOptions, SegmentWriter
 from sqmon.single_file import SingleFileWriter
 
@@ -36,3 +38,8 @@ def open_writer(
         fsync=output.fsync,
     )
     return SegmentWriter(output.log_dir, metric, options, clock=clock, on_sealed=on_sealed, on_dropped=on_dropped)
+
+
+def new_encoder(output: Output, metric: str, run_id: str) -> Encoder:
+    """Return the encoder of a run whose `ts` goes on after that of the run before, even when the clock has stepped back in between."""
+    return Encoder(metric, run_id, last_ns=0 if output.single_file is not None else newest_ns(output.log_dir, metric))

@@ -30,7 +30,8 @@ class Sweeper:
         if now < self._next:
             return
         self._next = now + _EVERY_SECONDS
-        positions = read_positions(self._positions_file) if self._positions_file else None
+        # A positions file that can't be read tells of nothing read, so nothing goes for its age alone.
+        positions = (read_positions(self._positions_file) or {}) if self._positions_file else None
         for deleted in enforce(self._log_dir, self._limits, active=self._active(), now_ns=self._clock.time_ns(), positions=positions):
             self._tell(deleted)
 

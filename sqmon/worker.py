@@ -21,9 +21,8 @@ from sqmon.config import Connection, Metric, Output
 from sqmon.database import Database
 from sqmon.errors import LoginError, QueryTimeoutError, SqmonError, StatementError
 from sqmon.line_writer import LineWriter
-from sqmon.output import open_writer
+from sqmon.output import new_encoder, open_writer
 from sqmon.poller import Poller
-from sqmon.record import Encoder
 from sqmon.reports import Connected, Failed, Pending, RecordsDropped, Report, SegmentSealed, Step, encode
 from sqmon.schedule import Schedule
 
@@ -115,7 +114,7 @@ class Worker:
                 self._report(Step("login", metric.timeout))
                 database.connect(metric.timeout)
             self._report(Connected())
-            encoder = Encoder(metric.name, self._start.run_id)
+            encoder = new_encoder(self._start.output, metric.name, self._start.run_id)
             computation = Computation(metric.name, query=metric.query, user=to.user, zone=zone_of(to.server_timezone))
             poller = Poller(metric, database, computation, encoder, writer, clock=self._clock, report=self._report)
             schedule = Schedule(metric.interval, self._clock.monotonic())
