@@ -177,6 +177,7 @@ def board(name: str, title: str, description: str, sections: Sequence[Section], 
         .timezone("browser")
         .refresh("10s")
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .annotations([])
         .link(dashboard.DashboardLink("sqmon").type(models.DashboardLinkType.DASHBOARDS).tags(["sqmon"]).include_vars(True).keep_time(True))
         .with_variable(dashboard.DatasourceVariable("source").label("Loki").type("loki"))
         .with_variable(_variable("cluster", _STREAM))
@@ -189,4 +190,7 @@ def board(name: str, title: str, description: str, sections: Sequence[Section], 
         for panel in section.panels:
             identity += 1
             built = built.with_panel(panel.id(identity))
-    return JSONEncoder(sort_keys=True, indent=2).encode(built.build()) + "\n"
+    made = built.build()
+    for link in made.links or ():
+        link.placement = None  # type: ignore[assignment]  # Grafana 13 would hide it in a menu
+    return JSONEncoder(sort_keys=True, indent=2).encode(made) + "\n"

@@ -1,0 +1,243 @@
+"""The whole chain on loopback, from the file to Loki's answer, where there is an Alloy or a Promtail, and a Loki."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import statistics
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from sqmon.clock import SystemClock
+from sqmon.record import Encoder
+from sqmon.segments import SegmentOptions, SegmentWriter
+from tests.logql import evaluated
+from tests.loki import ALLOY, Loki, asked, free_port, loki, nanoseconds, process, program
+from tests.program import environment, wait_until
+from tests.test_dashboards import PANELS, QUERIES
+from tests.test_rules import FIRES, NOW, QUIET, RULE, Case, Site, cases
+
+RECORDS, SEGMENTS = 20_000, 11
+STREAM = '{job="sqmon", metric="show_locks", cluster="chain"}'
+SECONDS = 120.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
+    """One Loki for all tests here."""
+    with loki(tmp_path_factory.mktemp("loki")) as running:
+        yield running
+
+
+class Agent:
+    """An agent with its shipped configuration, which can be stopped and started again."""
+
+    def __init__(self, name: str, place: Path, server: Loki) -> None:
+        self.log_dir = place / "lines"
+        self.log_dir.mkdir()
+        self._place = place
+        self._port = free_port()
+        self._stack = contextlib.ExitStack()
+        self._environment = environment(
+            SQMON_LOG_DIR=str(self.log_dir),
+            SQMON_CLUSTER="chain",
+            SQMON_INSTANCE="host",
+            LOKI_HOST="127.0.0.1",
+            LOKI_PORT=str(server.port),
+        )
+        path = program(name)
+        if name == "alloy":
+            listen = f"--server.http.listen-addr=127.0.0.1:{self._port}"
+            self._words = [path, "run", "--disable-reporting", f"--storage.path={place / 'data'}", listen, str(ALLOY / "config.alloy")]
+        else:
+            config = (ALLOY / "promtail.yaml").read_text("utf-8")
+            config = config.replace("/var/lib/promtail", str(place)).replace("http_listen_port: 9080", f"http_listen_port: {self._port}")
+            (place / "promtail.yaml").write_text(config, "utf-8")
+            self._words = [path, "-config.expand-env=true", f"-config.file={place / 'promtail.yaml'}"]
+
+    def __enter__(self) -> Agent:
+        self._stack.enter_context(process(self._words, self._place / "agent.log", self._environment))
+        wait_until(lambda: asked(f"http://127.0.0.1:{self._port}/metrics")[0] == 200)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def dropped(self) -> float:
+        """Return how many malformed lines it has counted."""
+        _, text = asked(f"http://127.0.0.1:{self._port}/metrics")
+        found = re.findall(r'dropped_lines_total\{[^}]*reason="malformed_line"[^}]*\} (\S+)', text)
+        return sum(map(float, found))
+
+
+@pytest.fixture(params=["alloy", "promtail"])
+def agent(request: pytest.FixtureRequest, tmp_path: Path) -> Agent:
+    """Each of the two, not yet started."""
+    program(request.param)
+    program("loki")
+    return Agent(request.param, tmp_path, request.getfixturevalue("server"))
+
+
+class Lines:
+    """A writer of records as a worker has it, and everything that it wrote."""
+
+    def __init__(self, log_dir: Path, max_bytes: int) -> None:
+        self._clock = SystemClock()
+        self._encoder = Encoder("show_locks", f"run-{log_dir.parent.name}")
+        self._writer = SegmentWriter(
+            log_dir,
+            "show_locks",
+            SegmentOptions(max_bytes=max_bytes),
+            clock=self._clock,
+            on_sealed=lambda _: None,
+            on_dropped=lambda dropped: pytest.fail(str(dropped)),
+        )
+        self.written: dict[int, str] = {}
+        self._polls = 0
+
+    def poll(self, rows: int) -> int:
+        """Write so many records and return the last seq."""
+        self._polls += 1
+        values = [(str(number), "create table t (x int)", "sqream") for number in range(rows)]
+        columns = ("statement_id", "statement_string", "username")
+        for batch in self._encoder.rows(columns, values, poll=self._polls, started_ns=self._clock.time_ns()):
+            self._writer.append(batch)
+            for line in batch.data.decode().splitlines():
+                self.written[json.loads(line)["seq"]] = line
+        return self._encoder.seq
+
+    def close(self) -> None:
+        """Seal the last segment."""
+        self._writer.close()
+
+
+def count(server: Loki, query: str) -> float:
+    """Return how many lines Loki has counted, doubles among them: its log queries would hide those."""
+    return sum(value for _, value in server.vector(f"sum (count_over_time({query} [1h]))"))
+
+
+def test_every_record_arrives_once(agent: Agent, server: Loki) -> None:
+    """20,000 records over ten rotations, with the agent stopped during three of them: each in Loki exactly once, with labels and time."""
+    lines = Lines(agent.log_dir, max_bytes=380_000)
+    query = f'{STREAM} | run_id="run-{agent.log_dir.parent.name}"'
+    for stopped in (False, True, False, True):
+        # It is stopped in the middle of what was just written.
+        with contextlib.nullcontext() if stopped else agent:
+            for _ in range(40):
+                lines.poll(RECORDS // 200)
+    with agent:
+        for _ in range(40):
+            lines.poll(RECORDS // 200)
+        wait_until(lambda: count(server, query) >= RECORDS, SECONDS)
+    lines.close()
+    found = list(server.lines(query, 3600))
+    seqs = Counter(json.loads(line)["seq"] for _, _, line in found)
+
+    assert len(list(agent.log_dir.glob("*/*.jsonl"))) >= SEGMENTS
+    assert count(server, query) == RECORDS
+    assert seqs == dict.fromkeys(range(1, RECORDS + 1), 1)
+    for labels, ts, line in found:
+        record = json.loads(line)
+        assert line == lines.written[record["seq"]]
+        assert ts == nanoseconds(record["ts"])
+        expected_labels = {"job": "sqmon", "metric": "show_locks", "cluster": "chain", "instance": "host", "run_id": record["run_id"]}
+        assert expected_labels.items() <= labels.items()
+        assert labels["filename"].startswith(str(agent.log_dir))
+        assert "level" not in labels
+
+
+def test_line_arrives_within_a_second(agent: Agent, server: Loki) -> None:
+    """At the median, from the write to Loki's answer, when the file was idle before."""
+    lines = Lines(agent.log_dir, max_bytes=1 << 20)
+    query = f'{STREAM} | run_id="run-{agent.log_dir.parent.name}"'
+    took = []
+    with agent:
+        lines.poll(1)
+        wait_until(lambda: count(server, query) == 1, SECONDS)
+        for _ in range(15):
+            began = time.monotonic()
+            last = lines.poll(1)
+            wait_until(lambda last=last: count(server, query) >= last)  # type: ignore[misc]
+            took.append(time.monotonic() - began)
+    lines.close()
+
+    assert statistics.median(took) < 1.0, took
+
+
+def test_torn_line_is_dropped_and_counted(agent: Agent, server: Loki) -> None:
+    """The lines around it arrive with their times."""
+    lines = Lines(agent.log_dir, max_bytes=1 << 20)
+    lines.poll(2)
+    lines.close()
+    (path,) = agent.log_dir.glob("*/*.jsonl")
+    with path.open("ab") as torn:
+        torn.write(b'{"ts":"2026-11-24T15:30:50.123456000Z","seq":3,"metric":"show_lo\n{"torn":"}"}\n')
+    query = f'{STREAM} | run_id="run-{agent.log_dir.parent.name}"'
+    with agent:
+        wait_until(lambda: count(server, query) == 2, SECONDS)
+        wait_until(lambda: agent.dropped() == 2)
+    everything = f'{{job="sqmon", filename="{path}"}}'
+
+    assert count(server, everything) == 2
+
+
+def at_site(expr: str, site: str) -> str:
+    """Return the expression for the lines of one case."""
+    return expr.replace('{job="sqmon"', f'{{job="sqmon", cluster="{site}"')
+
+
+def pushed(server: Loki, name: str, site: Site) -> list[tuple[dict[str, str], float]]:
+    """Give Loki the lines of a case under a cluster of its own, and return what its rule finds."""
+    entries = [entry._replace(labels={**entry.labels, "cluster": name}) for entry in site.entries]
+    server.push(entries)
+    return server.vector(at_site(RULE[name.partition("-")[0]]["expr"], name), NOW)
+
+
+def by_labels(found: list[tuple[dict[str, str], float]]) -> list[tuple[list[tuple[str, str]], float]]:
+    """In an order that doesn't depend on who found it, and without the names of the clusters."""
+    return sorted(
+        (sorted((name, value) for name, value in labels.items() if name != "cluster"), round(number, 6)) for labels, number in found
+    )
+
+
+@pytest.mark.parametrize(("name", "case"), cases(FIRES))
+def test_alert_fires_in_loki(server: Loki, name: str, case: Case) -> None:
+    """And says the same as the interpreter of the other tests."""
+    site = case()
+    found = pushed(server, f"{name}-fires-{time.monotonic_ns()}", site)
+
+    assert found
+    assert by_labels(found) == by_labels(evaluated(RULE[name]["expr"], site.entries, NOW))
+
+
+@pytest.mark.parametrize(("name", "case"), cases(QUIET))
+def test_alert_stays_quiet_in_loki(server: Loki, name: str, case: Case) -> None:
+    """For the same lines as in the other tests."""
+    assert pushed(server, f"{name}-quiet-{time.monotonic_ns()}", case()) == []
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_loki_parses_every_query(server: Loki, query: str) -> None:
+    """With the variables filled in as Grafana does."""
+    text = re.sub(r"\$__(auto|range)", "5m", query).replace("$cluster", ".+").replace("$instance", ".+")
+    is_log = any(panel.kind == "logs" and panel.query == query for panel in PANELS)
+    answer = server.get(
+        f"/loki/api/v1/{'query_range' if is_log else 'query'}",
+        query=text,
+        **({} if is_log else {"time": int(time.time() * 1e9)}),
+    )
+
+    assert answer["status"] == "success"
+
+
+def test_ruler_has_loaded_every_rule(server: Loki) -> None:
+    """And finds them in order."""
+    groups = server.get("/prometheus/api/v1/rules")["data"]["groups"]
+
+    assert {rule["name"] for group in groups for rule in group["rules"]} == set(RULE)
+    assert {rule["health"] for group in groups for rule in group["rules"]} <= {"ok", "unknown"}
