@@ -121,6 +121,11 @@ def test_all_agents_read_the_same_files() -> None:
     assert globs == {alloy_glob()} == {"/*/*.jsonl"}
 
 
+def test_agent_model_of_the_other_tests_reads_the_same_files() -> None:
+    """What they prove is proved for the shipped pattern."""
+    assert f'.glob("{alloy_glob().lstrip("/")}")' in (Path(__file__).parent / "agent_model.py").read_text("utf-8")
+
+
 def alloy_labels(name: str) -> set[str]:
     """The labels that an Alloy configuration gives: extracted, external, and the one of the source."""
     text = (ALLOY / name).read_text("utf-8")

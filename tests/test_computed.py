@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence
 import pytest
 
 from sqmon import catalogue
+from sqmon.cli import main
 from sqmon.computed import Computation, moment, zone_of
 from sqmon.config import Connection, Metric
 from sqmon.metrics_file import parse
@@ -266,3 +267,28 @@ def test_once_prints_them(simulator: Simulator, tmp_path: Path) -> None:
     assert abs(own[0]["statement_age_s"]) < 60
     assert all(record["lock_age_s"] is not None for record in records if record["metric"] == "show_locks")
     assert all(0 <= record["size_used_ratio"] <= 1 for record in records if record["metric"] == "get_license_info")
+
+
+def test_zone_of_the_server_reaches_the_poll(simulator: Simulator, tmp_path: Path) -> None:
+    """The simulator's clock is this host's, so another zone makes its statements older by the difference."""
+    host, port = simulator.addresses["worker"]
+    ages = []
+    for zone in ("", "+14:00"):
+        with (tmp_path / "out").open("wb") as out:
+            connection = Connection(host, port, "master", "sqream", "monitor", password="sqream", server_timezone=zone)
+            poll(connection, parse(b'{"show_server_status": 1}', "test", None), out)
+        records = map(json.loads, (tmp_path / "out").read_bytes().splitlines())
+        ages += [record["statement_age_s"] for record in records if record["is_self"]]
+    offset = dt.datetime.now().astimezone().utcoffset()
+    assert offset is not None
+
+    assert abs(ages[1] - ages[0] - (14 * 3600 - offset.total_seconds())) < 60
+
+
+def test_unknown_zone_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    """Said in one line, before anything is connected to."""
+    with pytest.raises(SystemExit) as caught:
+        main(["once", "--server-timezone", "Atlantis/Capital"])
+
+    assert caught.value.code == 2
+    assert "Atlantis/Capital" in capsys.readouterr().err
