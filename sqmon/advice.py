@@ -6,6 +6,8 @@ import re
 
 from sqmon.errors import AddressError, DatabaseError, LoginError, StatementError
 
+# A server may say anything at any length; what it says goes into reports, events and one line on the screen.
+_LONGEST = 1000
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 # A service without instances is none of these: its worker may be starting, and no role is locked for it.
 _LOGIN_REFUSED = re.compile(
@@ -14,8 +16,9 @@ _LOGIN_REFUSED = re.compile(
 
 
 def readable(text: str) -> str:
-    """Return `text` in one line, without the colours that pysqream paints errors in."""
-    return " ".join(_ESCAPES.sub("", text).split())
+    """Return `text` in one line of bounded length, without the colours that pysqream paints errors in."""
+    line = " ".join(_ESCAPES.sub("", text).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 
 def explained(failure: Exception, place: str, *, login: bool) -> DatabaseError:

@@ -10,6 +10,8 @@ import socket
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import NamedTuple, Optional
 
+import msgspec
+
 from sqmon import worker
 from sqmon.config import Metric
 from sqmon.reports import Connected, Failed, Report, Step, decode
@@ -114,7 +116,13 @@ class Child:
                 message = b""
             if not message:
                 return reports, True
-            report = decode(message)
+            try:
+                report = decode(message)
+            except msgspec.MsgspecError as error:
+                # No worker of ours says such a thing; whatever it has become, it must go.
+                self._killed_for = self._killed_for or f"sent a report that can't be read: {error}"
+                self.deadline = now
+                continue
             self._take(report, now)
             reports.append(report)
 

@@ -16,6 +16,8 @@ from sqmon.reports import Polled, Report, Step
 from sqmon.schedule import Tick
 
 _RESULT_ROWS = 10
+_RESULT_VALUES = 50
+_RESULT_CHARACTERS = 200
 
 
 class Fetched(NamedTuple):
@@ -75,7 +77,7 @@ class Poller:
         rows = fetched.result.rows
         before, result = self._encoder.seq, None
         if self._metric.is_command:
-            result = [str(value) for row in rows[:_RESULT_ROWS] for value in row]
+            result = [str(value)[:_RESULT_CHARACTERS] for row in rows[:_RESULT_ROWS] for value in row][:_RESULT_VALUES]
         else:
             columns, extended = self._computation.extended(fetched.result.columns, rows, fetched.began_ns)
             for batch in self._encoder.rows(columns, extended, poll=self._poll, started_ns=fetched.began_ns):

@@ -15,6 +15,7 @@ from multiprocessing import parent_process
 from types import FrameType
 from typing import Iterator, Optional
 
+from sqmon.advice import readable
 from sqmon.clock import Clock, SystemClock
 from sqmon.computed import Computation, zone_of
 from sqmon.config import Connection, Metric, Output
@@ -49,8 +50,11 @@ def main(start: Start, pipe: socket.socket) -> None:
     """Run one worker until SIGTERM, the first error, or the death of the supervisor; ends the process itself."""
     code = 1
     try:
-        _follow_supervisor()
-        code = Worker(start, pipe, clock=SystemClock()).run()
+        try:
+            _follow_supervisor()
+            code = Worker(start, pipe, clock=SystemClock()).run()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor must hear of it
+            pipe.send(encode(_bug(error)))
     finally:
         # Nothing of ours is left to flush, and no thread or finalizer of a driver may hold the process.
         os._exit(code)
@@ -69,6 +73,10 @@ def _follow_supervisor() -> None:
     fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
     if select.select([parent.sentinel], [], [], 0)[0]:
         os._exit(1)
+
+
+def _bug(error: Exception) -> Failed:
+    return Failed("bug", readable(f"{type(error).__name__}: {error}"), traceback.format_exc()[-_LONGEST_TRACEBACK:])
 
 
 class Worker:
@@ -104,7 +112,7 @@ class Worker:
         except BrokenPipeError:
             pass  # the supervisor is gone, and with it everybody who could be told
         except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor must hear of it
-            self._report(Failed("bug", f"{type(error).__name__}: {error}", traceback.format_exc()[-_LONGEST_TRACEBACK:]))
+            self._report(_bug(error))
         return 0 if self._stopping else 1
 
     def _poll_forever(self, writer: LineWriter) -> None:

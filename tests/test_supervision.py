@@ -337,3 +337,18 @@ def test_old_segments_are_deleted_with_an_event(simulator: Simulator, tmp_path: 
 
     assert (event["file"], event["reason"]) == ("show_locks/show_locks-20200101T000000.000000Z-000001.jsonl", "age")
     assert (old.exists(), young.exists(), foreign.exists()) == (False, True, True)
+
+
+def test_error_text_without_end_is_cut_and_told(simulator: Simulator, tmp_path: Path) -> None:
+    """A server that answers with a megabyte of error text costs one run; what is told of it is a line of bounded length."""
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
+        run.wait_for_polls(*QUICK)
+        before = run.latest()
+        simulator.set_fault("show_locks", step="execute", action="error", text="out of luck " * 80_000, times=1)
+
+        failed = run.wait_for("poll", after=before, target="show_locks", status="error")
+
+        assert "out of luck out of luck" in failed["error"]
+        assert len(failed["error"]) < 1200
+        run.wait_for_polls("show_locks", after=failed["seq"])
+        assert run.end() == 0
