@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -212,6 +214,25 @@ def raiser(error: BaseException) -> Any:
         raise error
 
     return run
+
+
+def test_log_on_a_terminal_is_for_people(tmp_path: Path) -> None:
+    """A line an event, in words; elsewhere it is JSON."""
+    ours, theirs = pty.openpty()
+    words = ("run", "--host", "127.0.0.1", "--port", "1", *NO_LOKI, "--log_dir", "logs")
+    process = subprocess.Popen(command(*words), cwd=tmp_path, env=environment(TERM="xterm"), stdin=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # which is how a terminal says that nobody writes to it any more
+        while True:
+            said += os.read(ours, 4096)
+    os.close(ours)
+
+    assert process.wait(DEADLINE_SECONDS) == 1
+    assert b"check_customer_metrics" in said
+    assert said.splitlines()[-1].startswith(b"sqmon: check_sqream_connection: 127.0.0.1:1: the connection was refused")
+    assert b"Traceback" not in said
+    assert b'{"' not in said
 
 
 def test_demo_shows_what_arrives(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import configparser
 import email.message
 import email.parser
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
@@ -91,6 +92,16 @@ def test_metadata_is_that_of_setup_cfg(built: Built) -> None:
     assert sorted(needed) == sorted(setup["options"]["install_requires"].strip().splitlines())
     assert sorted(metadata.get_all("Provides-Extra", [])) == sorted(setup["options.extras_require"])
     assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+def test_oldest_releases_are_those_that_are_allowed() -> None:
+    """What tests/matrix.sh proves is what setup.cfg promises."""
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    allowed = [re.split("[>=]=", line) for line in setup["options"]["install_requires"].strip().splitlines()]
+    tested = [line.split("==") for line in (ROOT / "tests" / "lowest.txt").read_text("utf-8").splitlines() if not line.startswith("#")]
+
+    assert [[name, version + ".0" * (2 - version.count("."))] for name, version in allowed] == tested
 
 
 def test_wheel_installs_the_command(built: Built) -> None:
