@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -73,12 +75,23 @@ def _service(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         f"{directory}{os.sep}",
     ]
     with (directory / "service.log").open("wb") as log:
+        theirs, ours = os.pipe()
         # Its own session: Ctrl-C is for the demo, which then stops the service in an orderly way.
         process = subprocess.Popen(  # noqa: S603 - our own interpreter with our own arguments
-            command, stdout=log, stderr=log, env=environment, start_new_session=True
+            command, stdin=theirs, stdout=log, stderr=log, env=environment, start_new_session=True
         )
+    _end_with_us(process.pid, theirs)
+    os.close(theirs)
     try:
         yield process
     finally:
         process.kill()
         process.wait()
+        os.close(ours)
+
+
+def _end_with_us(pid: int, pipe: int) -> None:
+    """Have the kernel send SIGTERM to process `pid` when the other end of `pipe` is closed: even a killed demo leaves nothing."""
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, pid)
+    fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGTERM)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
