@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Iterator
 
@@ -15,6 +16,10 @@ from sqmon.simulator import Simulator
 ADAPTER = database
 for _name in [name for name in sys.modules if name.split(".")[0] in ("pysqream", "ping")]:
     del sys.modules[_name]
+
+# A shell that starts us in the background has these ignored, and our programs would inherit that: a Ctrl-C would not reach them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture
