@@ -56,6 +56,7 @@ class Pending(msgspec.Struct, tag="pending", frozen=True):
     """Lines wait in memory because the disk does not take them; 0 bytes when that is over."""
 
     trouble: str
+    """In words, without the name of what is written."""
     bytes: int
 
 

@@ -147,7 +147,7 @@ class Worker:
             poller.settle()
             if writer.pending != self._pending:
                 self._pending = writer.pending
-                self._report(Pending(writer.trouble, writer.pending))
+                self._report(Pending(writer.trouble.partition(": ")[2], writer.pending))
             left = due - self._clock.monotonic()
             with self._interruptible():
                 if left <= 0:
