@@ -20,6 +20,8 @@ for _name in [name for name in sys.modules if name.split(".")[0] in ("pysqream",
 # A shell that starts us in the background has these ignored, and our programs would inherit that: a Ctrl-C would not reach them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+# Who ends the tests ends them in an orderly way: no program that they started is left.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture
