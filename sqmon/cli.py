@@ -166,7 +166,11 @@ def _status(args: argparse.Namespace) -> int:
 
     from sqmon import status
 
-    log_dir = Path(args.log_file_path) if args.log_file_path else args.log_dir or config.default_log_dir()
+    log_dir, file_only = args.log_dir or config.default_log_dir(), args.log_file_path
+    if file_only is not None:
+        log_dir = Path(file_only)
+        if not (file_only.endswith(os.sep) or log_dir.is_dir()):
+            raise SqmonError(f"{file_only}: a service that writes one file leaves no status; its events are in that file (metric sqmon)")
     return status.run(log_dir, as_json=args.json, console=Console())
 
 

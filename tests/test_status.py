@@ -205,3 +205,11 @@ def test_taken_metrics_port_is_one_clear_line(simulator: Simulator, tmp_path: Pa
         result = ended("run", "--host", "127.0.0.1", *words, cwd=tmp_path)
 
     assert (1, f"sqmon: --metrics_port {port}: can't listen on 127.0.0.1: Address already in use\n") == (result.code, result.stderr)
+
+
+def test_single_file_has_no_status(tmp_path: Path) -> None:
+    """Who asks for it is told where to look instead of that nothing runs."""
+    result = ended("status", "--log_file_path", "one.jsonl", cwd=tmp_path)
+
+    line = "sqmon: one.jsonl: a service that writes one file leaves no status; its events are in that file (metric sqmon)\n"
+    assert (1, line) == (result.code, result.stderr)
