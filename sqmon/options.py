@@ -200,12 +200,14 @@ def spell(argv: Sequence[str]) -> list[str]:
 def environment_defaults(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     """Make SQMON_<NAME> the default of each option of `parser`; a bad value ends in a usage error like a bad argument.
 
-    argparse converts defaults that are strings, so they are checked like arguments; choices and flags are checked here.
+    They are checked here, also when an argument overrides them: argparse would name the argument that nobody gave.
     """
     for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list its options
         name = f"SQMON_{action.dest.upper()}"
         value = environ.get(name)
         if value is None or not action.option_strings or isinstance(action, (argparse._HelpAction, argparse._VersionAction)):  # noqa: SLF001
+            continue
+        if _KUBERNETES_LINK.match(value):
             continue
         if action.nargs == 0:
             if value.lower() not in _TRUE | _FALSE:
@@ -214,8 +216,22 @@ def environment_defaults(parser: argparse.ArgumentParser, environ: Mapping[str, 
         elif action.choices is not None and value not in action.choices:
             parser.error(f"{name}: {value!r} is none of {', '.join(map(str, action.choices))}")
         else:
+            converted = _converted(parser, name, action, value)
             # One that may be repeated has a list, of which the environment holds one item.
-            parser.set_defaults(**{action.dest: [value] if isinstance(action, argparse._AppendAction) else value})  # noqa: SLF001
+            parser.set_defaults(**{action.dest: [converted] if isinstance(action, argparse._AppendAction) else converted})  # noqa: SLF001
+
+
+def _converted(parser: argparse.ArgumentParser, name: str, action: argparse.Action, value: str) -> Any:
+    try:
+        return action.type(value) if callable(action.type) else value
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"{name}: {error}")
+    except (TypeError, ValueError):
+        parser.error(f"{name}: {value!r} is no {getattr(action.type, '__name__', 'value')}")
+
+
+# A service called sqmon in Kubernetes puts SQMON_PORT=tcp://10.0.0.1:9188 into the environment of every container.
+_KUBERNETES_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 
 _TRUE = {"1", "true", "yes", "on"}

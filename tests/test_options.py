@@ -117,7 +117,7 @@ def test_flags_in_the_environment(text: str, *, meant: bool) -> None:
     [
         ({"SQMON_CLUSTERED": "maybe"}, "SQMON_CLUSTERED: 'maybe' is neither true nor false"),
         ({"SQMON_FSYNC": "always"}, "SQMON_FSYNC: 'always' is none of seal, interval, never"),
-        ({"SQMON_PORT": "many"}, "argument --port: 'many' is not a port from 1 to 65535"),
+        ({"SQMON_PORT": "many"}, "SQMON_PORT: 'many' is not a port from 1 to 65535"),
     ],
 )
 def test_nonsense_in_the_environment_is_wrong_usage(capsys: pytest.CaptureFixture[str], environ: dict[str, str], complaint: str) -> None:
@@ -180,3 +180,8 @@ def test_every_option_explains_itself() -> None:
 
     assert all(option.help for option in every)
     assert len({option.name for option in every}) == len(every)
+
+
+def test_kubernetes_may_set_what_it_likes() -> None:
+    """A service called sqmon there sets SQMON_PORT in every container, and means something else by it."""
+    assert parsed(SQMON_PORT="tcp://10.0.0.1:9188").port == 5000
