@@ -121,7 +121,7 @@ class Child:
             except msgspec.MsgspecError as error:
                 # No worker of ours says such a thing; whatever it has become, it must go.
                 self._killed_for = self._killed_for or f"sent a report that can't be read: {error}"
-                self.deadline = now
+                self._send(signal.SIGKILL)
                 continue
             self._take(report, now)
             reports.append(report)

@@ -18,7 +18,7 @@ class Exporter:
 
     def __init__(self, address: str, port: int) -> None:
         """Listen on `address:port`, 0 for any free one. Raises SqmonError when that can't be had."""
-        registry = self._registry = CollectorRegistry()
+        registry = CollectorRegistry()
         target = ["target"]
         self._polls = Counter("sqmon_polls", "Polls by status", ["target", "status"], registry=registry)
         self._rows = Counter("sqmon_rows", "Rows that polls returned", target, registry=registry)

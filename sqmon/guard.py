@@ -141,7 +141,6 @@ class ReaderPings:
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self.done = False
 
     def start(self) -> None:
         """From now on the guard's readers send pings."""
@@ -149,7 +148,6 @@ class ReaderPings:
 
     def halt(self) -> None:
         """Nothing runs that would have to be halted."""
-        self.done = True
 
     def join(self, timeout: Optional[float] = None) -> None:
         """Nothing runs that would have to be waited for."""

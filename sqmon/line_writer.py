@@ -62,7 +62,14 @@ def reason_of(error: OSError) -> str:
     return text[:1].lower() + text[1:]
 
 
-def in_words(size: int) -> str:
+def trouble_of(name: str, reason: str, warning: str, pending: int) -> str:
+    """What `trouble` says: why lines wait, or what failed without making them wait, or nothing."""
+    if reason:
+        return f"{name}: {reason} ({_in_words(pending)} waiting)"
+    return f"{name}: {warning}" if warning else ""
+
+
+def _in_words(size: int) -> str:
     """A number of bytes for people."""
     for unit in ("B", "KiB"):
         if size < 1024:  # noqa: PLR2004

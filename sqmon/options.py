@@ -10,7 +10,6 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 from sqmon import computed
 
-MIB = 1 << 20
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 

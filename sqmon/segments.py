@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Literal, NamedTuple, Optional
 
 from sqmon.backlog import Backlog
-from sqmon.line_writer import Dropped, LineWriter, in_words, reason_of
+from sqmon.line_writer import Dropped, LineWriter, reason_of, trouble_of
 from sqmon.segment import Segment, open_segment, point_current
 from sqmon.segment_names import NO_SEGMENT
 
@@ -85,9 +85,7 @@ class SegmentWriter:
     @property
     def trouble(self) -> str:
         """See LineWriter."""
-        if self._reason:
-            return f"{self._metric}: {self._reason} ({in_words(self.pending)} waiting)"
-        return f"{self._metric}: {self._warning}" if self._warning else ""
+        return trouble_of(self._metric, self._reason, self._warning, self.pending)
 
     @property
     def settled_seq(self) -> int:

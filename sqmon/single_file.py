@@ -12,7 +12,7 @@ from sqmon.backlog import Backlog
 from sqmon.clock import Clock
 from sqmon.directories import FILE_MODE, create_file, make_directory
 from sqmon.file_lock import FileLock
-from sqmon.line_writer import Dropped, in_words, reason_of
+from sqmon.line_writer import Dropped, reason_of, trouble_of
 from sqmon.record import MAX_LINE, Batch
 
 _FSYNC_S = 5.0
@@ -62,9 +62,7 @@ class SingleFileWriter:
     @property
     def trouble(self) -> str:
         """See LineWriter."""
-        if self._reason:
-            return f"{self._path.name}: {self._reason} ({in_words(self.pending)} waiting)"
-        return f"{self._path.name}: {self._warning}" if self._warning else ""
+        return trouble_of(self._path.name, self._reason, self._warning, self.pending)
 
     @property
     def settled_seq(self) -> int:

@@ -59,6 +59,7 @@ class Supervisor:
         self._sweeper = None if single else Sweeper(settings.output.log_dir, settings.retention, events, clock=clock)
         self._stopped_by = ""
         self._next_round = 0.0
+        self._next_health = 0.0
         now = clock.monotonic()
         shortest = min(metric.interval for metric in metrics)
         starts = (now + spread(index, len(metrics), shortest) for index in range(len(metrics)))
@@ -103,7 +104,7 @@ class Supervisor:
 
     def _turn(self, wake: Wake) -> None:
         """Wait for the next thing to happen, and deal with all that has."""
-        due = min(self._next_round, self._file.due if self._file else self._next_round)
+        due = min(self._next_round, self._next_health, self._file.due if self._file else self._next_round)
         patience = min(due - self._clock.monotonic(), _BUSY_SECONDS if self._events.pending else _TURN_SECONDS)
         for key, _ in self._selector.select(max(patience, 0.0)):
             if key.fileobj is wake:
@@ -116,6 +117,9 @@ class Supervisor:
             self._notifier.ready()
         if now >= self._next_round:
             self._go_round(now)
+        if now >= self._next_health:
+            # Rounds may follow each other closely, as when many children start; nobody asks that often.
+            self._next_health = now + _TURN_SECONDS
             if self._sweeper is not None:
                 self._sweeper.sweep(now)
             self._tell_health()
@@ -136,11 +140,13 @@ class Supervisor:
     def _go_round(self, now: float) -> None:
         """Look at every child: kill those that hang, start those that may. Between rounds only reports are looked at."""
         self._next_round = now + _TURN_SECONDS
+        trying = sum(child.state == "starting" for child in self._children)
         for child in self._children:
             child.kill_if_overdue(now)
             if not self._stopped_by and not child.alive and not child.waits_for_another:
-                if child.start_at <= now and self._gate.lets(now, trying=sum(other.state == "starting" for other in self._children)):
+                if child.start_at <= now and self._gate.lets(now, trying=trying):
                     self._start(child, now)
+                    trying += child.alive
                 elif child.start_at > now:
                     self._next_round = min(self._next_round, child.start_at)
             self._next_round = min(self._next_round, child.deadline)

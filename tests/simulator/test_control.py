@@ -9,8 +9,9 @@ from typing import Any, Iterator
 import pytest
 
 from sqmon.simulator import Simulator
+from tests.program import wait_until
 from tests.simulator.driver import ask, connect
-from tests.simulator.wire import IO_SECONDS, Wire, until
+from tests.simulator.wire import IO_SECONDS, Wire
 
 
 class Control:
@@ -96,7 +97,7 @@ def test_stats_have_exactly_these_keys(simulator: Simulator, control: Control) -
             "rows_served": {"get_license_info": 1},
         }
         assert expected == control({"stats": True}) == simulator.stats()
-    until(lambda: control({"stats": True})["sessions"] == 0)
+    wait_until(lambda: control({"stats": True})["sessions"] == 0)
 
 
 def test_the_worker_goes_and_comes_back(simulator: Simulator, control: Control) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from sqmon.simulator import Column, Simulator
 from sqmon.simulator.faults import Fault, Faults
+from tests.program import wait_until
 from tests.simulator.driver import ask, connect
-from tests.simulator.wire import LOGIN, Wire, until
+from tests.simulator.wire import LOGIN, Wire
 
 STATEMENT = "select show_cluster_nodes()"
 STEPS = ("login", "prepare", "execute", "fetch")
@@ -208,7 +209,7 @@ def test_statements_are_counted_when_they_arrive(simulator: Simulator) -> None:
     simulator.set_fault("show_cluster_nodes", "prepare", "hang")
     with Wire(simulator.port) as wire:
         reach(wire, "prepare")
-        until(lambda: simulator.stats()["statements"] == {"show_cluster_nodes": 1})
+        wait_until(lambda: simulator.stats()["statements"] == {"show_cluster_nodes": 1})
 
         assert simulator.stats()["rows_served"] == {}
 
@@ -234,8 +235,8 @@ def test_a_client_that_leaves_while_it_hangs_is_forgotten(simulator: Simulator) 
         simulator.set_fault(step="execute", action=action, seconds=seconds)
         with Wire(simulator.port) as wire:
             reach(wire, "execute")
-            until(lambda: simulator.stats()["sessions"] == 1)
-        until(lambda: simulator.stats()["sessions"] == 0)
+            wait_until(lambda: simulator.stats()["sessions"] == 1)
+        wait_until(lambda: simulator.stats()["sessions"] == 0)
 
 
 def test_a_hanging_statement_is_a_running_one(simulator: Simulator) -> None:
@@ -245,7 +246,7 @@ def test_a_hanging_statement_is_a_running_one(simulator: Simulator) -> None:
         reach(wire, "fetch")
         cursor = connect(simulator.port).cursor()
         assert STATEMENT in [row[9] for row in ask(cursor, "select show_server_status()")]
-    until(lambda: STATEMENT not in [row[9] for row in ask(cursor, "select show_server_status()")])
+    wait_until(lambda: STATEMENT not in [row[9] for row in ask(cursor, "select show_server_status()")])
 
 
 def test_requests_out_of_order_are_answered(simulator: Simulator) -> None:
@@ -273,7 +274,7 @@ def test_a_moved_session_outlives_its_first_connection() -> None:
             login = {key: value for key, value in LOGIN.items() if key != "connectDatabase"}
             second.ask({**login, "reconnectDatabase": "master", "connectionId": number})
             first.socket.close()
-            until(lambda: simulator.stats()["sessions"] == 1)
+            wait_until(lambda: simulator.stats()["sessions"] == 1)
             second.ask({"reconstructStatement": statement})
             second.ask({"execute": "execute"})
 

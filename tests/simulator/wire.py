@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import time
-from typing import Any, Callable
+from typing import Any
 
 HEADER = struct.Struct("<BBq")
 LOGIN = {"username": "sqream", "password": "sqream", "connectDatabase": "master", "service": "monitor"}
@@ -87,11 +86,3 @@ class Wire:
         except ConnectionResetError:
             return True
         return False
-
-
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Return as soon as the condition holds; fail after the deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
