@@ -243,6 +243,9 @@ class Query:
                     break
                 self._take()
             return [(_parsed if word == "json" else _formatted)(sample, pairs) for sample in samples]
+        if word == "line_format":
+            template = _unquoted(self._take())
+            return [sample._replace(line=_filled(template, sample.labels)) for sample in samples]
         sign, text = self._take("=", "!=", "=~", "!~"), _unquoted(self._take())
         return [sample for sample in samples if _matches(sample, word, sign, text)]
 
@@ -289,10 +292,19 @@ def _parsed(sample: Sample, pairs: list[tuple[str, str]]) -> Sample:
 def _formatted(sample: Sample, pairs: list[tuple[str, str]]) -> Sample:
     labels = dict(sample.labels)
     for name, template in pairs:
-        found = re.fullmatch(r"\{\{ or((?: \.\w+)+) \}\}", template)
-        assert found is not None, template
-        labels[name] = next((labels[word[1:]] for word in found[1].split() if labels.get(word[1:])), "")
+        labels[name] = _filled(template, labels)
     return sample._replace(labels=labels)
+
+
+def _filled(template: str, labels: Mapping[str, str]) -> str:
+    """A template of `{{.name}}` and `{{ or .name .other }}`, which is the first that isn't empty."""
+
+    def value(found: re.Match[str]) -> str:
+        return next((labels[word[1:]] for word in found[1].split() if labels.get(word[1:])), "")
+
+    filled = re.sub(r"\{\{ ?(?:or )?(\.\w+(?: \.\w+)*) ?\}\}", value, template)
+    assert "{{" not in filled, template
+    return filled
 
 
 def _unwrapped(sample: Sample, name: str) -> Sample:

@@ -19,7 +19,7 @@ from sqmon.segments import SegmentOptions, SegmentWriter
 from tests.logql import evaluated
 from tests.loki import ALLOY, Loki, asked, free_port, loki, nanoseconds, process, program
 from tests.program import environment, wait_until
-from tests.test_dashboards import PANELS, QUERIES
+from tests.test_dashboards import PANELS, QUERIES, filled
 from tests.test_rules import FIRES, NOW, QUIET, RULE, Case, Site, cases
 
 RECORDS, SEGMENTS = 20_000, 11
@@ -224,7 +224,7 @@ def test_alert_stays_quiet_in_loki(server: Loki, name: str, case: Case) -> None:
 @pytest.mark.parametrize("query", QUERIES)
 def test_loki_parses_every_query(server: Loki, query: str) -> None:
     """With the variables filled in as Grafana does."""
-    text = re.sub(r"\$__(auto|range)", "5m", query).replace("$cluster", ".+").replace("$instance", ".+")
+    text = filled(query)
     is_log = any(panel.kind == "logs" and panel.query == query for panel in PANELS)
     answer = server.get(
         f"/loki/api/v1/{'query_range' if is_log else 'query'}",

@@ -9,7 +9,7 @@ import os
 import re
 import signal
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import Any, Iterator, NamedTuple
 
 import pytest
 import yaml
@@ -28,16 +28,17 @@ RECORD = {"ts", "seq", "metric", "run_id", "poll", "poll_rows", "truncated"}
 
 
 class Panel(NamedTuple):
-    """One panel with its query, and the dashboard that it is in."""
+    """One panel with its query, the dashboard that it is in, and all that Grafana is told of it."""
 
     board: str
     title: str
     kind: str
     query: str
+    json: dict[str, Any]
 
 
 PANELS = [
-    Panel(name, panel["title"], panel["type"], target["expr"])
+    Panel(name, panel["title"], panel["type"], target["expr"], panel)
     for name, board in BOARDS.items()
     for panel in board["panels"]
     for target in panel.get("targets", ())
@@ -145,6 +146,36 @@ def test_dashboards_have_their_variables(name: str) -> None:
             assert selector.endswith(', cluster=~"$cluster", instance=~"$instance"')
 
 
+def grouped_by(query: str) -> list[str]:
+    """What tells the results of a query from each other: the labels of its first grouping."""
+    found = re.search(r"\bby \(([^)]*)\)", query)
+    assert found is not None, query
+    return found[1].split(", ")
+
+
+@pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.kind == "table"], ids=lambda panel: panel.title)
+def test_tables_show_what_they_group_by(panel: Panel) -> None:
+    """The number first, then each label in an order of its own, the place last; and no unit makes a time out of a statement's number."""
+    (organize,) = panel.json["transformations"]
+    order = sorted(organize["options"]["indexByName"], key=organize["options"]["indexByName"].__getitem__)
+    strings, *_ = panel.json["fieldConfig"]["overrides"]
+
+    assert order[0] == "Value #A"
+    assert order[-2:] == ["cluster", "instance"]
+    assert set(order[1:]) == set(grouped_by(panel.query))
+    assert strings["matcher"] == {"id": "byType", "options": "string"}
+    assert {"id": "unit", "value": "string"} in strings["properties"]
+    assert panel.json["options"]["sortBy"] == [{"displayName": organize["options"]["renameByName"]["Value #A"], "desc": True}]
+
+
+@pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.kind == "stat"], ids=lambda panel: panel.title)
+def test_numbers_show_every_cluster(panel: Panel) -> None:
+    """An instant query's answer is one table, of which a reduced number would be the last row."""
+    assert panel.json["options"]["reduceOptions"]["values"] is True
+    assert panel.json["targets"][0]["queryType"] == "instant"
+    assert "cluster" in grouped_by(panel.query)
+
+
 @pytest.mark.parametrize("name", BOARDS)
 def test_panels_lie_beside_each_other(name: str) -> None:
     """Within 24 columns, none on another, each with a title of its own, a description and a number."""
@@ -226,6 +257,11 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield tailed(log_dir)
 
 
+def filled(query: str) -> str:
+    """With what Grafana puts for the variables."""
+    return re.sub(r"\$__(auto|range)", "5m", query).replace("$cluster", ".+").replace("$instance", ".+")
+
+
 # What shows trouble that this run doesn't have, or that the simulated cluster has only now and then.
 SOMETIMES_EMPTY = {
     ("locks", "Orphaned locks"),
@@ -245,18 +281,33 @@ def test_every_panel_shows_something(run: list[Entry]) -> None:
     now = max(entry.time for entry in run) + 1
     empty = set()
     for panel in PANELS:
-        query = re.sub(r"\$__(auto|range)", "5m", panel.query).replace("$cluster", ".+").replace("$instance", ".+")
+        query = filled(panel.query)
         if not (Query(query, run, now).lines() if panel.kind == "logs" else evaluated(query, run, now)):
             empty.add((panel.board, panel.title))
 
     assert empty <= SOMETIMES_EMPTY
 
 
+def test_every_line_of_a_graph_has_a_name_of_its_own(run: list[Entry]) -> None:
+    """With two clusters that have everything in common, two sqmons on each."""
+    sites = [{"cluster": cluster, "instance": instance} for cluster in ("one", "two") for instance in ("left", "right")]
+    entries = [entry._replace(labels={**entry.labels, **site}) for entry in run for site in sites]
+    now = max(entry.time for entry in run) + 1
+    for panel in PANELS:
+        if panel.kind == "timeseries":
+            legend = panel.json["targets"][0]["legendFormat"]
+            names = [
+                re.sub(r"\{\{(\w+)\}\}", lambda found, labels=labels: labels.get(found[1], ""), legend)  # type: ignore[misc]
+                for labels, _ in evaluated(filled(panel.query), entries, now)
+            ]
+            assert len(names) == len(set(names)), (panel.board, panel.title)
+
+
 def test_panels_show_no_nameless_groups(run: list[Entry]) -> None:
     """A table of locks has a statement and a mode in each line, by whatever name the server called them."""
     now = max(entry.time for entry in run) + 1
     (query,) = (panel.query for panel in PANELS if panel.title == "Who holds what, for how long")
-    found = evaluated(query.replace("$cluster", ".+").replace("$instance", ".+"), run, now)
+    found = evaluated(filled(query), run, now)
 
     assert found
     assert all({"statement_id", "lock_mode", "username", "locked_object"} <= set(labels) for labels, _ in found)

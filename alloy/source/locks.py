@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alloy.source import thresholds
 from alloy.source.logql import NOW, SITE, extreme, per_poll, rows
-from alloy.source.panels import Section, above, board, course, lines, listing, number
+from alloy.source.panels import Section, above, board, course, lines, listing, number, series
 
 _LOCK = ("statement_id", "username", "locked_object", "lock_mode")
 
@@ -15,7 +15,7 @@ def locks() -> str:
     orphaned = rows("show_locks", *_LOCK, "is_statement_active", "lock_age_s", where='| is_statement_active="0"', site=SITE)
     exclusive = rows("show_locks", *_LOCK, "lock_age_s", where='| lock_mode=~"(?i)exclusive"', site=SITE)
     objects = rows("show_locks", "statement_id", "username", "locked_object", site=SITE)
-    per_object = f"sum by (cluster, statement_id, username, locked_object) (count_over_time({objects} [{NOW}]))"
+    per_object = f"sum by (cluster, instance, statement_id, username, locked_object) (count_over_time({objects} [{NOW}]))"
     age = {"unit": "s", "thresholds": above(thresholds.LOCK_SECONDS)}
     return board(
         "locks",
@@ -25,18 +25,20 @@ def locks() -> str:
             Section(
                 "Now",
                 [
-                    number("Locks", "Mean of the polls within two minutes.", per_poll(held, "show_locks", site=SITE)),
+                    number("Locks", "Mean of the polls within two minutes.", per_poll(held, "show_locks", site=SITE), decimals=1),
                     number("Oldest lock", "Within two minutes.", extreme("max", held, "lock_age_s"), **age),
                     number(
                         "Orphaned locks now",
                         "Locks whose statement is not active, as the mean of the polls; SQreamDB tells from 4.7 on.",
                         per_poll(orphaned, "show_locks", site=SITE),
+                        decimals=1,
                         thresholds=above(1),
                     ),
                     number(
                         "Exclusive locks",
                         "Mean of the polls within two minutes; these are what others wait for.",
                         per_poll(exclusive, "show_locks", site=SITE),
+                        decimals=1,
                     ),
                 ],
             ),
@@ -46,8 +48,9 @@ def locks() -> str:
                     listing(
                         "Who holds what, for how long",
                         "Every lock of the last two minutes.",
-                        extreme("max", held, "lock_age_s", *_LOCK, "server", "is_statement_active"),
+                        extreme("max", held, "lock_age_s", *_LOCK, "is_statement_active", "server"),
                         "held",
+                        (*_LOCK, "is_statement_active", "server"),
                         **age,
                     ),
                     listing(
@@ -55,6 +58,7 @@ def locks() -> str:
                         "Their statement is not active any more, so it will not release them.",
                         extreme("max", orphaned, "lock_age_s", *_LOCK),
                         "held",
+                        _LOCK,
                         unit="s",
                         thresholds=above(thresholds.ORPHANED_LOCK_SECONDS),
                     ),
@@ -63,14 +67,16 @@ def locks() -> str:
                         "Exclusive locks, oldest first: everybody else who wants the object waits.",
                         extreme("max", exclusive, "lock_age_s", *_LOCK),
                         "held",
+                        _LOCK,
                         span=12,
                         **age,
                     ),
                     listing(
                         "Objects per statement",
                         "How many objects one statement holds.",
-                        f"count by (cluster, statement_id, username) ({per_object})",
+                        f"count by (cluster, instance, statement_id, username) ({per_object})",
                         "objects",
+                        ("statement_id", "username"),
                         span=12,
                     ),
                 ],
@@ -82,14 +88,14 @@ def locks() -> str:
                         "Locks per user",
                         "Mean of the polls in each point.",
                         per_poll(held, "show_locks", "username", over="$__auto", site=SITE),
-                        legend="{{username}}",
+                        legend=series("username"),
                         stacked=True,
                     ),
                     course(
                         "Oldest lock per user",
                         "A line that only rises is a lock that nobody releases.",
                         extreme("max", held, "lock_age_s", "username", over="$__auto"),
-                        legend="{{username}}",
+                        legend=series("username"),
                         **age,
                     ),
                     lines("Lines", "The records, with the text of the statements.", rows("show_locks", site=SITE)),

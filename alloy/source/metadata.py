@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alloy.source import thresholds
 from alloy.source.logql import SITE, extreme, identifier, rows
-from alloy.source.panels import Section, above, below, board, course, lines, listing, number
+from alloy.source.panels import YES_NO, Section, above, below, board, course, lines, listing, number, series
 
 _STATS, _LICENCE = "get_leveldb_stats", "get_license_info"
 
@@ -23,7 +23,7 @@ def metadata() -> str:
     mean = rows(_STATS, "msg", "average", site=SITE)
     # Each worker counts for itself, so each is a series of its own.
     calls = rows(_STATS, "msg", "server_ip", "server_port", "count", site=SITE)
-    rate = f'sum by (cluster, msg) (rate_counter({calls} | unwrap {identifier("count")} | __error__="" [$__auto]))'
+    rate = f'sum by (cluster, instance, msg) (rate_counter({calls} | unwrap {identifier("count")} | __error__="" [$__auto]))'
     days, used = rows(_LICENCE, "days_to_expiration", site=SITE), rows(_LICENCE, "size_used_ratio", site=SITE)
     expired = rows(_LICENCE, "is_date_expired", site=SITE)
     exceeded = rows(_LICENCE, "is_size_exceeded", site=SITE)
@@ -40,6 +40,7 @@ def metadata() -> str:
                         "Since the statistics were last reset: one slow answer stays until then.",
                         extreme("max", worst, "max", "msg", "server_ip", over="5m"),
                         "worst",
+                        ("msg", "server_ip"),
                         unit="ms",
                         thresholds=above(thresholds.METADATA_MS),
                     ),
@@ -47,14 +48,14 @@ def metadata() -> str:
                         "Mean answer per message",
                         "Since the statistics were last reset, so a slow hour shows the less the longer ago that was.",
                         extreme("max", mean, "average", "msg", over="$__auto"),
-                        legend="{{msg}}",
+                        legend=series("msg"),
                         unit="ms",
                     ),
                     course(
                         "Messages per second",
                         "How fast the counters grow; that a reset begins them anew is taken into account.",
                         rate,
-                        legend="{{msg}}",
+                        legend=series("msg"),
                         unit="ops",
                     ),
                 ],
@@ -66,7 +67,7 @@ def metadata() -> str:
                         "Days to expiration",
                         "Of the licence.",
                         extreme("min", days, "days_to_expiration", over="15m"),
-                        unit="d",
+                        unit="suffix:days",
                         thresholds=below(thresholds.LICENCE_DAYS),
                     ),
                     number(
@@ -74,25 +75,28 @@ def metadata() -> str:
                         "Of the kind that the licence counts.",
                         extreme("max", used, "size_used_ratio", over="15m"),
                         unit="percentunit",
+                        decimals=1,
                         thresholds=above(thresholds.LICENCE_USED),
                     ),
                     number(
                         "Expired",
-                        "1 when SQreamDB says so.",
+                        "As SQreamDB says.",
                         extreme("max", expired, "is_date_expired", over="15m"),
                         thresholds=above(1),
+                        mappings=YES_NO,
                     ),
                     number(
                         "Size exceeded",
-                        "1 when SQreamDB says so.",
+                        "As SQreamDB says.",
                         extreme("max", exceeded, "is_size_exceeded", over="15m"),
                         thresholds=above(1),
+                        mappings=YES_NO,
                     ),
                     course(
                         "Licensed size used over time",
                         "How soon it will be full.",
                         extreme("max", used, "size_used_ratio", over="$__auto"),
-                        legend="{{cluster}}",
+                        legend=series(),
                         unit="percentunit",
                         thresholds=above(thresholds.LICENCE_USED),
                     ),
@@ -100,7 +104,7 @@ def metadata() -> str:
                         "Sizes",
                         "In GB, as SQreamDB counts them.",
                         _sizes("compressed_cluster_size", "uncompressed_cluster_size", "cluster_size_limit"),
-                        legend="{{cluster}} {{size}}",
+                        legend=series("size"),
                         unit="decgbytes",
                     ),
                     lines("Lines", "The records.", rows(_LICENCE, site=SITE)),

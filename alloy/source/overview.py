@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alloy.source import thresholds
 from alloy.source.logql import NOW, SITE, extreme, per_poll, rows
-from alloy.source.panels import Section, above, below, board, course, listing, number
+from alloy.source.panels import Section, above, below, board, course, listing, number, series
 
 _STATUS = "show_server_status"
 _OTHERS = '| is_self!="true"'
@@ -17,12 +17,13 @@ def overview() -> str:
     workers = f"count by (cluster) (sum by (cluster, instance_id) (count_over_time({seen} [{NOW}])))"
     running = rows(_STATUS, "instanceid", "statementstatus", "is_self", where=f'{_OTHERS} | statementstatus=~"(?i)execut.*"', site=SITE)
     waiting = rows(_STATUS, "service", "statementstatus", where='| statementstatus=~"(?i)in queue"', site=SITE)
-    who = ("statementid", "user_name", "service", "instanceid", "statementstatus")
+    who = ("statementid", "user_name", "statementstatus", "service", "instanceid")
     longest = extreme("max", rows(_STATUS, *who, "is_self", "statement_age_s", where=_OTHERS, site=SITE), "statement_age_s", *who)
     locks = rows("show_locks", "lock_age_s", "is_statement_active", site=SITE)
     days = rows("get_license_info", "days_to_expiration", site=SITE)
     used = rows("get_license_info", "size_used_ratio", site=SITE)
-    heartbeat = extreme("max", nodes, "last_heartbeat", "instance_id", "server_ip", "server_port", "connection_status")
+    worker = ("instance_id", "server_ip", "server_port", "connection_status")
+    heartbeat = extreme("max", nodes, "last_heartbeat", *worker)
     return board(
         "overview",
         "SQreamDB: cluster overview",
@@ -31,13 +32,19 @@ def overview() -> str:
             Section(
                 "1. Are all workers there?",
                 [
-                    number("Workers seen", "Workers in show_cluster_nodes within two minutes; one that is dead disappears.", workers),
+                    number(
+                        "Workers seen",
+                        "Workers in show_cluster_nodes within two minutes; one that is dead disappears.",
+                        workers,
+                        beside_course=True,
+                    ),
                     number(
                         "Oldest heartbeat",
                         "Of any worker.",
                         extreme("max", nodes, "last_heartbeat"),
                         unit="s",
                         thresholds=above(thresholds.HEARTBEAT_SECONDS),
+                        beside_course=True,
                     ),
                     course(
                         "Workers over time",
@@ -50,6 +57,7 @@ def overview() -> str:
                         "Each worker with the age of its last heartbeat.",
                         heartbeat,
                         "heartbeat age",
+                        worker,
                         unit="s",
                         thresholds=above(thresholds.HEARTBEAT_SECONDS),
                     ),
@@ -62,7 +70,7 @@ def overview() -> str:
                         "Running statements per worker",
                         "Mean of the polls in each point, without the polls themselves.",
                         per_poll(running, _STATUS, "instanceid", over="$__auto", site=SITE),
-                        legend="{{instanceid}}",
+                        legend=series("instanceid"),
                         stacked=True,
                         span=24,
                     )
@@ -76,6 +84,7 @@ def overview() -> str:
                         "In any status, within two minutes.",
                         f"topk(20, {longest})",
                         "age",
+                        who,
                         unit="s",
                         thresholds=above(thresholds.EXECUTING_SECONDS),
                         span=12,
@@ -84,7 +93,7 @@ def overview() -> str:
                         "Queue per service",
                         "Waiting statements, as the mean of the polls in each point.",
                         per_poll(waiting, _STATUS, "service", over="$__auto", site=SITE),
-                        legend="{{service}}",
+                        legend=series("service"),
                         thresholds=above(thresholds.QUEUE_DEPTH),
                     ),
                 ],
@@ -92,19 +101,26 @@ def overview() -> str:
             Section(
                 "4. Are there locks?",
                 [
-                    number("Locks", "Mean of the polls within two minutes.", per_poll(locks, "show_locks", site=SITE)),
+                    number(
+                        "Locks",
+                        "Mean of the polls within two minutes.",
+                        per_poll(locks, "show_locks", site=SITE),
+                        decimals=1,
+                        beside_course=True,
+                    ),
                     number(
                         "Oldest lock",
                         "Within two minutes.",
                         extreme("max", locks, "lock_age_s"),
                         unit="s",
                         thresholds=above(thresholds.LOCK_SECONDS),
+                        beside_course=True,
                     ),
                     course(
                         "Oldest lock over time",
                         "A line that only rises is a lock that nobody releases.",
                         extreme("max", locks, "lock_age_s", over="$__auto"),
-                        legend="{{cluster}}",
+                        legend=series(),
                         unit="s",
                         thresholds=above(thresholds.LOCK_SECONDS),
                     ),
@@ -117,21 +133,24 @@ def overview() -> str:
                         "Days to expiration",
                         "Of the licence.",
                         extreme("min", days, "days_to_expiration", over="15m"),
-                        unit="d",
+                        unit="suffix:days",
                         thresholds=below(thresholds.LICENCE_DAYS),
+                        beside_course=True,
                     ),
                     number(
                         "Licensed size used",
                         "Of the kind that the licence counts.",
                         extreme("max", used, "size_used_ratio", over="15m"),
                         unit="percentunit",
+                        decimals=1,
                         thresholds=above(thresholds.LICENCE_USED),
+                        beside_course=True,
                     ),
                     course(
                         "Licensed size used over time",
                         "How soon it will be full.",
                         extreme("max", used, "size_used_ratio", over="$__auto"),
-                        legend="{{cluster}}",
+                        legend=series(),
                         unit="percentunit",
                         thresholds=above(thresholds.LICENCE_USED),
                     ),

@@ -24,6 +24,10 @@ _GREEN, _YELLOW, _RED = "green", "orange", "red"
 _SOURCE = common.DataSourceRef(type_val="loki", uid="${source}")
 _STREAM = '{job="sqmon"}'
 _EVERY = "30s"  # the shortest range of a point: less than the time between two polls would tear holes into lines
+_PLACE = ("cluster", "instance")
+_HEIGHT = 8
+YES_NO = (models.ValueMap({"0": models.ValueMappingResult("no"), "1": models.ValueMappingResult("yes")}),)
+"""How the server's 0 and 1 read."""
 
 
 def above(limit: Union[float, Levels]) -> Any:
@@ -52,44 +56,81 @@ def _query(expr: str, *, instant: bool, legend: str = "") -> Any:
     return query.legend_format(legend) if legend else query
 
 
-def number(title: str, description: str, expr: str, *, unit: str = "short", thresholds: Any = None, legend: str = "{{cluster}}") -> Panel:
-    """Return the latest value of each cluster in large digits."""
-    return (
+def series(*labels: str) -> str:
+    """Return the legend of lines that these labels, their cluster and their sqmon tell from each other."""
+    return " ".join(f"{{{{{label}}}}}" for label in (*labels, *_PLACE))
+
+
+def number(
+    title: str,
+    description: str,
+    expr: str,
+    *,
+    unit: str = "short",
+    decimals: Optional[float] = None,
+    thresholds: Any = None,
+    mappings: Sequence[Any] = (),
+    beside_course: bool = False,
+) -> Panel:
+    """Return the latest value of each cluster and sqmon in large digits."""
+    panel = (
         stat.Panel()
         .title(title)
         .description(description)
         .datasource(_SOURCE)
-        .with_target(_query(expr, instant=True, legend=legend))
-        .reduce_options(parts.ReduceDataOptions().calcs(["lastNotNull"]))
+        .with_target(_query(expr, instant=True))
+        # The answer to an instant query is a table. Reduced, it would show the cluster of its last row for all of them.
+        .reduce_options(parts.ReduceDataOptions().values(True).calcs([]))
         .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.NONE)
         .thresholds(thresholds or _neutral())
+        .mappings(list(mappings))
         .unit(unit)
         .no_value("none")
         .span(6)
-        .height(5)
+        .height(_HEIGHT if beside_course else 5)
     )
+    return panel if decimals is None else panel.decimals(decimals)
 
 
-def listing(title: str, description: str, expr: str, value: str, *, unit: str = "short", thresholds: Any = None, span: int = 24) -> Panel:
-    """Return a table of the groups of an instant query, largest value first; its columns are the labels and `value`."""
-    organize = {"excludeByName": {"Time": True}, "renameByName": {"Value #A": value, "Value": value}}
-    return (
+def listing(
+    title: str,
+    description: str,
+    expr: str,
+    value: str,
+    columns: Sequence[str],
+    *,
+    unit: str = "short",
+    thresholds: Any = None,
+    span: int = 24,
+) -> Panel:
+    """Return a table of the groups of an instant query, largest value first: `value`, then the labels `columns`, then where it is."""
+    order = ("Value #A", *columns, *_PLACE)
+    organize = {
+        "excludeByName": {"Time": True},
+        "indexByName": {name: index for index, name in enumerate(order)},
+        "renameByName": {"Value #A": value},
+    }
+    panel = (
         table.Panel()
         .title(title)
         .description(description)
         .datasource(_SOURCE)
         .with_target(_query(expr, instant=True))
-        .with_transformation(models.DataTransformerConfig(id_val="labelsToFields", options={"mode": "columns"}))
-        .with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(models.DataTransformerConfig(id_val="organize", options=organize))
         .sort_by([parts.TableSortByFieldState().display_name(value).desc(True)])
         .thresholds(thresholds or _neutral())
         .unit(unit)
         .no_value("none")
+        # Grafana gives a unit to whatever looks like a number: the statement 592 would read "9.87 mins".
+        .override_by_field_type("string", [models.DynamicConfigValue("unit", "string"), models.DynamicConfigValue("noValue", "-")])
         .span(span)
-        .height(9)
+        .height(_HEIGHT)
     )
+    if thresholds is not None:
+        coloured = models.DynamicConfigValue("custom.cellOptions", {"type": "color-text"})
+        panel = panel.override_by_name(value, [coloured])
+    return panel
 
 
 def course(
@@ -118,8 +159,9 @@ def course(
         .fill_opacity(30 if stacked else 5)
         .stacking(parts.StackingConfig().mode(common.StackingMode.NORMAL if stacked else common.StackingMode.NONE))
         .span_nulls(False)
+        .color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
         .span(span)
-        .height(8)
+        .height(_HEIGHT)
     )
     if thresholds is not None:
         panel = panel.thresholds_style(parts.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED))

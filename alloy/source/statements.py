@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from alloy.source import thresholds
 from alloy.source.logql import SITE, extreme, per_poll, rows
-from alloy.source.panels import Section, above, board, course, lines, listing, number
+from alloy.source.panels import Section, above, board, course, lines, listing, number, series
 
 _STATUS = "show_server_status"
-_WHO = ("statementid", "user_name", "service", "instanceid", "clientip")
+_WHO = ("statementid", "user_name", "service", "clientip")
+_WHERE = (*_WHO, "instanceid")
+_STATE = (*_WHO, "statementstatus")
 
 
-def _statements(where: str, age: str) -> str:
-    query = rows(_STATUS, *_WHO, "statementstatus", "is_self", age, where=f'| is_self!="true" {where}', site=SITE)
-    return f"topk(50, {extreme('max', query, age, *_WHO, 'statementstatus')})"
+def _statements(where: str, age: str, *labels: str) -> str:
+    columns = dict.fromkeys((*labels, "statementstatus", "is_self", age))
+    query = rows(_STATUS, *columns, where=f'| is_self!="true" {where}', site=SITE)
+    return f"topk(50, {extreme('max', query, age, *labels)})"
 
 
 def _mean(where: str, *labels: str, over: str = "2m") -> str:
@@ -34,8 +37,14 @@ def statements() -> str:
             Section(
                 "Now",
                 [
-                    number("Running", "Mean of the polls within two minutes.", _mean(executing)),
-                    number("Waiting", "Mean of the polls within two minutes.", _mean(queued), thresholds=above(thresholds.QUEUE_DEPTH)),
+                    number("Running", "Mean of the polls within two minutes.", _mean(executing), decimals=1),
+                    number(
+                        "Waiting",
+                        "Mean of the polls within two minutes.",
+                        _mean(queued),
+                        decimals=1,
+                        thresholds=above(thresholds.QUEUE_DEPTH),
+                    ),
                     number(
                         "Longest running",
                         "Within two minutes.",
@@ -46,7 +55,7 @@ def statements() -> str:
                     number(
                         "Users",
                         "With a statement in any status.",
-                        f"count by (cluster) (sum by (cluster, user_name) ({_mean('', 'user_name')}))",
+                        f"count by (cluster, instance) (sum by (cluster, instance, user_name) ({_mean('', 'user_name')}))",
                     ),
                 ],
             ),
@@ -56,16 +65,18 @@ def statements() -> str:
                     listing(
                         "Longest statements",
                         "Running, longest first.",
-                        _statements(executing, "statement_age_s"),
+                        _statements(executing, "statement_age_s", *_WHERE),
                         "running",
+                        _WHERE,
                         unit="s",
                         thresholds=above(thresholds.EXECUTING_SECONDS),
                     ),
                     listing(
                         "Waiting statements",
                         "In a queue, longest first.",
-                        _statements(queued, "status_age_s"),
+                        _statements(queued, "status_age_s", *_WHO),
                         "waiting",
+                        _WHO,
                         unit="s",
                         thresholds=above(thresholds.QUEUED_SECONDS),
                         span=12,
@@ -73,8 +84,9 @@ def statements() -> str:
                     listing(
                         "Statements that prepare or stop",
                         "Neither takes minutes unless it waits for a lock or can't be stopped.",
-                        _statements(stuck, "status_age_s"),
+                        _statements(stuck, "status_age_s", *_STATE),
                         "since",
+                        _STATE,
                         unit="s",
                         thresholds=above(thresholds.STUCK_SECONDS),
                         span=12,
@@ -88,28 +100,28 @@ def statements() -> str:
                         "Statements by status",
                         "Mean of the polls in each point.",
                         _mean("", "statementstatus", over="$__auto"),
-                        legend="{{statementstatus}}",
+                        legend=series("statementstatus"),
                         stacked=True,
                     ),
                     course(
                         "Queue per service",
                         "Waiting statements, as the mean of the polls in each point.",
                         _mean(queued, "service", over="$__auto"),
-                        legend="{{service}}",
+                        legend=series("service"),
                         thresholds=above(thresholds.QUEUE_DEPTH),
                     ),
                     course(
                         "Statements per user",
                         "In any status, as the mean of the polls in each point.",
                         _mean("", "user_name", over="$__auto"),
-                        legend="{{user_name}}",
+                        legend=series("user_name"),
                         stacked=True,
                     ),
                     course(
                         "Running statements per database",
                         "Mean of the polls in each point.",
                         _mean(executing, "database_name", over="$__auto"),
-                        legend="{{database_name}}",
+                        legend=series("database_name"),
                         stacked=True,
                     ),
                     lines(
