@@ -1,10 +1,9 @@
-"""The whole chain on loopback, from the file to Loki's answer, where there is an Alloy or a Promtail, and a Loki."""
+"""The whole chain on loopback, from the file to Loki's answer, where there is an agent, and a Loki."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
 import statistics
 import time
 from collections import Counter
@@ -13,12 +12,10 @@ from typing import Iterator
 
 import pytest
 
-from sqmon.clock import SystemClock
-from sqmon.record import Encoder
-from sqmon.segments import SegmentOptions, SegmentWriter
+from tests.agents import LABELS, Agent, Lines
 from tests.logql import evaluated
-from tests.loki import ALLOY, Loki, asked, free_port, loki, nanoseconds, process, program
-from tests.program import environment, wait_until
+from tests.loki import Loki, loki, nanoseconds, program
+from tests.program import wait_until
 from tests.test_dashboards import PANELS, QUERIES, filled
 from tests.test_rules import FIRES, NOW, QUIET, RULE, Case, Site, cases
 
@@ -34,86 +31,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
         yield running
 
 
-class Agent:
-    """An agent with its shipped configuration, which can be stopped and started again."""
-
-    def __init__(self, name: str, place: Path, server: Loki) -> None:
-        self.log_dir = place / "lines"
-        self.log_dir.mkdir()
-        self._place = place
-        self._port = free_port()
-        self._stack = contextlib.ExitStack()
-        self._environment = environment(
-            SQMON_LOG_DIR=str(self.log_dir),
-            SQMON_CLUSTER="chain",
-            SQMON_INSTANCE="host",
-            LOKI_HOST="127.0.0.1",
-            LOKI_PORT=str(server.port),
-        )
-        path = program(name)
-        if name == "alloy":
-            listen = f"--server.http.listen-addr=127.0.0.1:{self._port}"
-            self._words = [path, "run", "--disable-reporting", f"--storage.path={place / 'data'}", listen, str(ALLOY / "config.alloy")]
-        else:
-            config = (ALLOY / "promtail.yaml").read_text("utf-8")
-            config = config.replace("/var/lib/promtail", str(place)).replace("http_listen_port: 9080", f"http_listen_port: {self._port}")
-            (place / "promtail.yaml").write_text(config, "utf-8")
-            self._words = [path, "-config.expand-env=true", f"-config.file={place / 'promtail.yaml'}"]
-
-    def __enter__(self) -> Agent:
-        self._stack.enter_context(process(self._words, self._place / "agent.log", self._environment))
-        wait_until(lambda: asked(f"http://127.0.0.1:{self._port}/metrics")[0] == 200)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def dropped(self) -> float:
-        """Return how many malformed lines it has counted."""
-        _, text = asked(f"http://127.0.0.1:{self._port}/metrics")
-        found = re.findall(r'dropped_lines_total\{[^}]*reason="malformed_line"[^}]*\} (\S+)', text)
-        return sum(map(float, found))
-
-
-@pytest.fixture(params=["alloy", "promtail"])
+@pytest.fixture(params=["alloy", "promtail", "fluent-bit"])
 def agent(request: pytest.FixtureRequest, tmp_path: Path) -> Agent:
-    """Each of the two, not yet started."""
+    """Each of those that are here, not yet started."""
     program(request.param)
     program("loki")
-    return Agent(request.param, tmp_path, request.getfixturevalue("server"))
-
-
-class Lines:
-    """A writer of records as a worker has it, and everything that it wrote."""
-
-    def __init__(self, log_dir: Path, max_bytes: int) -> None:
-        self._clock = SystemClock()
-        self._encoder = Encoder("show_locks", f"run-{log_dir.parent.name}")
-        self._writer = SegmentWriter(
-            log_dir,
-            "show_locks",
-            SegmentOptions(max_bytes=max_bytes),
-            clock=self._clock,
-            on_sealed=lambda _: None,
-            on_dropped=lambda dropped: pytest.fail(str(dropped)),
-        )
-        self.written: dict[int, str] = {}
-        self._polls = 0
-
-    def poll(self, rows: int) -> int:
-        """Write so many records and return the last seq."""
-        self._polls += 1
-        values = [(str(number), "create table t (x int)", "sqream") for number in range(rows)]
-        columns = ("statement_id", "statement_string", "username")
-        for batch in self._encoder.rows(columns, values, poll=self._polls, started_ns=self._clock.time_ns()):
-            self._writer.append(batch)
-            for line in batch.data.decode().splitlines():
-                self.written[json.loads(line)["seq"]] = line
-        return self._encoder.seq
-
-    def close(self) -> None:
-        """Seal the last segment."""
-        self._writer.close()
+    return Agent(request.param, tmp_path, request.getfixturevalue("server").port)
 
 
 def count(server: Loki, query: str) -> float:
@@ -124,7 +47,7 @@ def count(server: Loki, query: str) -> float:
 def test_every_record_arrives_once(agent: Agent, server: Loki) -> None:
     """20,000 records over ten rotations, with the agent stopped during three of them: each in Loki exactly once, with labels and time."""
     lines = Lines(agent.log_dir, max_bytes=380_000)
-    query = f'{STREAM} | run_id="run-{agent.log_dir.parent.name}"'
+    query = f'{STREAM} | run_id="{lines.run_id}"'
     for stopped in (False, True, False, True):
         # It is stopped in the middle of what was just written.
         with contextlib.nullcontext() if stopped else agent:
@@ -145,8 +68,7 @@ def test_every_record_arrives_once(agent: Agent, server: Loki) -> None:
         record = json.loads(line)
         assert line == lines.written[record["seq"]]
         assert ts == nanoseconds(record["ts"])
-        expected_labels = {"job": "sqmon", "metric": "show_locks", "cluster": "chain", "instance": "host", "run_id": record["run_id"]}
-        assert expected_labels.items() <= labels.items()
+        assert {**LABELS, "run_id": record["run_id"]}.items() <= labels.items()
         assert labels["filename"].startswith(str(agent.log_dir))
         assert "level" not in labels
 
@@ -154,7 +76,7 @@ def test_every_record_arrives_once(agent: Agent, server: Loki) -> None:
 def test_line_arrives_within_a_second(agent: Agent, server: Loki) -> None:
     """At the median, from the write to Loki's answer, when the file was idle before."""
     lines = Lines(agent.log_dir, max_bytes=1 << 20)
-    query = f'{STREAM} | run_id="run-{agent.log_dir.parent.name}"'
+    query = f'{STREAM} | run_id="{lines.run_id}"'
     took = []
     with agent:
         lines.poll(1)
@@ -177,7 +99,7 @@ def test_torn_line_is_dropped_and_counted(agent: Agent, server: Loki) -> None:
     (path,) = agent.log_dir.glob("*/*.jsonl")
     with path.open("ab") as torn:
         torn.write(b'{"ts":"2026-11-24T15:30:50.123456000Z","seq":3,"metric":"show_lo\n{"torn":"}"}\n')
-    query = f'{STREAM} | run_id="run-{agent.log_dir.parent.name}"'
+    query = f'{STREAM} | run_id="{lines.run_id}"'
     with agent:
         wait_until(lambda: count(server, query) == 2, SECONDS)
         wait_until(lambda: agent.dropped() == 2)

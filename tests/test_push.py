@@ -1,0 +1,140 @@
+"""From the file to what an agent pushes, without a Loki: that no stop, kill or outage loses or doubles a line, and how long it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from tests.agents import LABELS, Agent, Lines
+from tests.program import wait_until
+from tests.push import PushServer
+
+SECONDS = 120.0
+
+
+@pytest.fixture
+def server() -> Iterator[PushServer]:
+    """What takes the lines."""
+    with PushServer().running() as running:
+        yield running
+
+
+@pytest.fixture(params=["fluent-bit"])  # Alloy and Promtail push protobuf: they are tested with a Loki
+def agent(request: pytest.FixtureRequest, tmp_path: Path, server: PushServer) -> Agent:
+    """Each of those that push JSON, not yet started."""
+    return Agent(request.param, tmp_path, server.port)
+
+
+def arrived(server: PushServer) -> Counter[str]:
+    """How often each line did."""
+    return Counter(pushed.line for pushed in server.pushed)
+
+
+def written(lines: Lines) -> Counter[str]:
+    """Each line once."""
+    return Counter(lines.written.values())
+
+
+def test_every_record_arrives_once(agent: Agent, server: PushServer) -> None:
+    """20,000 records over ten rotations, with the agent stopped during some: each once, byte for byte, with labels and time."""
+    lines = Lines(agent.log_dir, max_bytes=500_000)
+    for stopped in (False, True, False, True):
+        # It is stopped in the middle of what was just written.
+        with contextlib.nullcontext() if stopped else agent:
+            for _ in range(40):
+                lines.poll(100)
+    with agent:
+        for _ in range(40):
+            lines.poll(100)
+        wait_until(lambda: len(server.pushed) >= 20_000, SECONDS)
+    lines.close()
+
+    assert len(list(agent.log_dir.glob("*/*.jsonl"))) >= 11
+    assert arrived(server) == written(lines)
+    for pushed in server.pushed:
+        filename = pushed.labels.pop("filename")
+        assert pushed.labels == LABELS
+        assert pushed.metadata == {"run_id": lines.run_id}
+        assert Path(filename).parent == agent.log_dir / "show_locks"
+        assert pushed.has_its_own_time()
+
+
+def test_line_is_sent_within_a_second(agent: Agent, server: PushServer) -> None:
+    """At the median, from the write, when the file was idle before."""
+    lines = Lines(agent.log_dir, max_bytes=1 << 20)
+    took = []
+    with agent:
+        for _ in range(15):
+            began = time.monotonic()
+            last = lines.poll(1)
+            wait_until(lambda last=last: len(server.pushed) >= last)  # type: ignore[misc]
+            took.append(time.monotonic() - began)
+    lines.close()
+
+    assert statistics.median(took) < 1.0, took
+
+
+def test_torn_line_is_dropped_and_counted(agent: Agent, server: PushServer) -> None:
+    """The lines around it arrive."""
+    lines = Lines(agent.log_dir, max_bytes=1 << 20)
+    lines.poll(2)
+    lines.close()
+    (path,) = agent.log_dir.glob("*/*.jsonl")
+    with path.open("ab") as torn:
+        torn.write(b'{"ts":"2026-11-24T15:30:50.123456000Z","seq":3,"metric":"show_lo\n{"torn":"}"}\n')
+    with agent:
+        wait_until(lambda: agent.dropped() == 2)
+        wait_until(lambda: len(server.pushed) == 2)
+
+    assert arrived(server) == written(lines)
+
+
+def test_level_is_a_label_of_events_alone(agent: Agent, server: PushServer) -> None:
+    """Of each its own."""
+    place = agent.log_dir / "sqmon"
+    place.mkdir()
+    text = '{{"ts":"2026-11-24T15:30:50.00000000{0}Z","seq":{0},"metric":"sqmon","run_id":"r","level":"{1}","event":"poll"}}\n'
+    (place / "sqmon-1.jsonl").write_text(text.format(1, "info") + text.format(2, "error"), "utf-8")
+    with agent:
+        wait_until(lambda: len(server.pushed) == 2)
+
+    assert [(pushed.labels["level"], pushed.labels["metric"]) for pushed in server.pushed] == [("info", "sqmon"), ("error", "sqmon")]
+
+
+def test_outage_with_a_stop_in_it_loses_nothing(agent: Agent, server: PushServer) -> None:
+    """What was read and refused is sent after the restart, once."""
+    lines = Lines(agent.log_dir, max_bytes=200_000)
+    server.away = True
+    with agent:
+        lines.poll(2000)
+        wait_until(lambda: server.refused)
+    with agent:
+        lines.poll(2000)
+        server.away = False
+        wait_until(lambda: len(server.pushed) >= 4000, SECONDS)
+    lines.close()
+
+    assert arrived(server) == written(lines)
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_kill_loses_nothing(agent: Agent, server: PushServer, away: bool) -> None:
+    """Whether or not what it read could be sent; what was under way may come twice."""
+    lines = Lines(agent.log_dir, max_bytes=200_000)
+    server.away = away
+    with agent:
+        lines.poll(5000)
+        wait_until(lambda: server.refused if away else server.pushed)
+        agent.kill()
+    server.away = False
+    with agent:
+        wait_until(lambda: not written(lines) - arrived(server), SECONDS)
+    lines.close()
+
+    assert set(arrived(server)) == set(written(lines))
