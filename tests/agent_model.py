@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Optional
 
 from sqmon.positions import read_positions
 
-SYNC_S = 10.0  # how often the pattern is matched anew
+_CONFIG = (Path(__file__).parent.parent / "alloy" / "config.alloy").read_text("utf-8")
+
+
+def _setting(pattern: str) -> str:
+    """What the shipped Alloy configuration says."""
+    found = re.search(pattern, _CONFIG)
+    assert found is not None, pattern
+    return found[1]
+
+
+GLOB = _setting(r'string\.format\("%s/([^"]+)", coalesce\(sys\.env\("SQMON_LOG_DIR"\)')  # below the log_dir
+SYNC_S = float(_setting(r'sync_period\s*=\s*"(\d+)s"'))  # how often it is matched anew
 FLUSH_S = 10.0  # how often the positions are saved
 HEAD = 1024  # bytes by which a file is recognised after a change
 
@@ -58,7 +70,7 @@ class Tailer:
 
 
 class Agent:
-    """Reads `log_dir/*/*.jsonl` into `received`; `turn` is one poll of 250 ms, time is given by the caller."""
+    """Reads the files that match GLOB below `log_dir` into `received`; `turn` is one poll of 250 ms, time is given by the caller."""
 
     def __init__(self, log_dir: Path, positions_file: Path) -> None:
         self.received: Counter[bytes] = Counter()
@@ -118,7 +130,7 @@ class Agent:
         self._since_flush.update(lines)
 
     def _sync(self) -> None:
-        there = set(self._log_dir.glob("*/*.jsonl"))
+        there = set(self._log_dir.glob(GLOB))
         for path in there - set(self._tailers):
             with contextlib.suppress(FileNotFoundError):
                 self._tailers[path] = Tailer(path, self._positions.get(path, 0))

@@ -15,6 +15,7 @@ from sqmon.agent_config import SHIPPED, Installation, printed
 from sqmon.cli import main
 from sqmon.errors import ConfigError
 from sqmon.segments import SegmentOptions
+from tests.agent_model import GLOB
 from tests.segment_files import Stream
 
 ALLOY = Path(__file__).parent.parent / "alloy"
@@ -88,13 +89,6 @@ def test_command_refuses_in_one_line(capsys: pytest.CaptureFixture[str]) -> None
     assert "--log_dir" in err
 
 
-def alloy_glob() -> str:
-    """The pattern that the shipped Alloy configuration tails, taken from the file, without its directory."""
-    found = re.search(r'string\.format\("%s(/[^"]+)", coalesce\(sys\.env\("SQMON_LOG_DIR"\)', (ALLOY / "config.alloy").read_text("utf-8"))
-    assert found is not None
-    return found[1]
-
-
 def test_glob_matches_segments_and_nothing_else(tmp_path: Path) -> None:
     """Not the links to them, which would send each line twice, and not what the service keeps beside them."""
     stream = Stream(tmp_path, SegmentOptions(max_bytes=2000))
@@ -103,7 +97,7 @@ def test_glob_matches_segments_and_nothing_else(tmp_path: Path) -> None:
     stream.writer.close()
     (tmp_path / "status.json").write_text("{}")
     (tmp_path / ".lock").write_text("1")
-    found = sorted(tmp_path.glob(alloy_glob().lstrip("/")))
+    found = sorted(tmp_path.glob(GLOB))
 
     assert len(found) == len(stream.sealed) > 2
     assert {path.parent.name for path in found} == {"show_locks"}
@@ -118,12 +112,7 @@ def test_all_agents_read_the_same_files() -> None:
         read("otel.yaml")["receivers"]["filelog"]["include"][0].partition("}")[2],
     }
 
-    assert globs == {alloy_glob()} == {"/*/*.jsonl"}
-
-
-def test_agent_model_of_the_other_tests_reads_the_same_files() -> None:
-    """What they prove is proved for the shipped pattern."""
-    assert f'.glob("{alloy_glob().lstrip("/")}")' in (Path(__file__).parent / "agent_model.py").read_text("utf-8")
+    assert globs == {f"/{GLOB}"} == {"/*/*.jsonl"}
 
 
 def alloy_labels(name: str) -> set[str]:
