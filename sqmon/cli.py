@@ -9,10 +9,11 @@ import traceback
 from pathlib import Path
 from typing import Callable, NamedTuple, NoReturn, Optional, Sequence
 
-from sqmon import __version__, config, options, settings
+from sqmon import __version__, config, options, settings, stdio
 from sqmon.errors import ConfigError, SqmonError
 
 FAILED, USAGE, BUG = 1, 2, 3
+_LAST_LINES_SECONDS = 1.0  # that the reader of the log has at the end
 
 
 class Command(NamedTuple):
@@ -25,6 +26,7 @@ class Command(NamedTuple):
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command and return its exit code: 0 clean, 1 the world is wrong (one line says how), 2 usage, 3 a bug."""
+    stdio.ensure_open()
     words = options.spell(sys.argv[1:] if argv is None else argv)
     name = words.pop(0) if words and not words[0].startswith("-") else "run"
     if name not in COMMANDS:
@@ -100,8 +102,11 @@ def _run(args: argparse.Namespace) -> int:
     from sqmon import logs, service
 
     chosen = settings.settings_of(args)
-    logs.configure(args.log_level)
-    service.run(chosen, password_in_ps=args.password_in_ps)
+    relay = logs.configure(args.log_level)
+    try:
+        service.run(chosen, password_in_ps=args.password_in_ps)
+    finally:
+        relay.end(_LAST_LINES_SECONDS)
     return 0
 
 

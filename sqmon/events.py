@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Callable, Mapping, Optional
 
 import structlog
@@ -68,9 +67,7 @@ class Events:
         if self._listener is not None:
             self._listener(event, fields, now_ns)
         shown = {name: value for name, value in fields.items() if value is not None}
-        # Whoever reads the log may go away or run out of disk; that is no reason to stop anything.
-        with contextlib.suppress(OSError):
-            self._log.log(10 if level == "info" and event in _QUIET else _NUMBERS[level], event, **shown)
+        self._log.log(10 if level == "info" and event in _QUIET else _NUMBERS[level], event, **shown)
 
     def _on_sealed(self, sealed: Sealed) -> None:
         # The writer is in the middle of its rotation: the event goes out with the next one.

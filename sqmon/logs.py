@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, MutableMapping
 
 import structlog
 
+from sqmon.stdio import Relay
 
-def configure(level: str) -> None:
-    """Set up structlog for this process. Tracebacks never show the values of local variables: one of them could be a password."""
+
+def configure(level: str) -> Relay:
+    """Set up structlog for this process and return what takes its lines, to be ended by the caller.
+
+    Tracebacks never show the values of local variables: one of them could be a password.
+    """
+    relay = Relay(sys.stderr.fileno())
     terminal = sys.stderr.isatty()
     renderer: list[Any]
     if terminal:
         renderer = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, pad_event_to=22)]
     else:
         renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+    def tell_left_out(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        left_out = relay.left_out()
+        return {**event, "log_lines_left_out": left_out} if left_out else event
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal),
+            tell_left_out,
             *renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(relay),  # type: ignore[arg-type]  # it asks for no more than write and flush
         cache_logger_on_first_use=False,
     )
+    return relay

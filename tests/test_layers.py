@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "sqmon"
 
 LAYERS = """
-errors clock
+errors clock stdio
 catalogue columns values segment_names schedule checksum directories file_lock status_file notify
 statements guard advice config reading truncation computed agent_config
 metrics_file logs record options settings

@@ -1,0 +1,105 @@
+"""The standard streams of a service: nobody has to read its log, and none has to be open."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import termios
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from sqmon.reading import segments
+from sqmon.simulator import Simulator
+from tests.program import STOP_SECONDS, Service, command, environment, kill_session, metrics_file, wait_until
+
+METRICS = {f"locks_{number}": {"interval": 0.05, "query": "select show_locks();"} for number in range(10)}
+LEFT_OUT = b'"log_lines_left_out": '
+
+
+@contextlib.contextmanager
+def running(port: int, place: Path, stderr: int, *, closed: str = "") -> Iterator[Service]:
+    """A service that logs every poll to `stderr`, with the streams that `closed` redirects for the shell closed."""
+    words = command("run", "--host", "127.0.0.1", "--port", str(port), "--log_dir", "lines", "--log_level", "debug")
+    words += ["--metrics_file", str(metrics_file(place, METRICS)), "--loki_port", "1"]
+    words = ["sh", "-c", f'exec "$@" {closed}', "sh", *words]
+    log = place / "unread"
+    log.touch()
+    process = subprocess.Popen(words, cwd=place, env=environment(), stdin=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
+    try:
+        yield Service(process, place / "lines", log, ())
+    finally:
+        kill_session(process.pid)
+        process.wait()
+
+
+def waiting(reader: int) -> int:
+    """How many bytes nobody has read."""
+    size = array.array("i", [0])
+    fcntl.ioctl(reader, termios.FIONREAD, size)
+    return size[0]
+
+
+@pytest.fixture
+def unread() -> Iterator[tuple[int, int]]:
+    """A small pipe: its end to read and its end to write."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)  # named from Python 3.10 on
+    yield reader, writer
+    for end in (reader, writer):
+        with contextlib.suppress(OSError):
+            os.close(end)
+
+
+def test_log_that_nobody_reads_stops_nothing(tmp_path: Path, unread: tuple[int, int]) -> None:
+    """All goes on; whoever reads later sees how many lines there was no room for."""
+    reader, writer = unread
+    with Simulator() as simulator, running(simulator.port, tmp_path, writer) as service:
+        wait_until(lambda: waiting(reader) > 3000)
+        # More lines than wait: so many polls, each of them one.
+        service.wait_for_polls(*METRICS, count=150)
+        said = b""
+        while LEFT_OUT not in said:
+            said += os.read(reader, 65536)
+        wait_until(lambda: service.good_polls("locks_0", after=service.latest() - 1))
+        os.close(writer)
+        os.set_blocking(reader, False)
+        service.process.send_signal(signal.SIGTERM)
+        while service.process.poll() is None:
+            with contextlib.suppress(BlockingIOError):
+                said += os.read(reader, 65536)
+
+    assert service.process.returncode == 0
+    assert service.events("stop")
+    assert int(said.split(LEFT_OUT)[1].split(b"}")[0].split(b",")[0]) > 0
+
+
+def test_stop_does_not_wait_for_a_reader(tmp_path: Path, unread: tuple[int, int]) -> None:
+    """With a full pipe, sealed segments and exit code 0."""
+    reader, writer = unread
+    with Simulator() as simulator, running(simulator.port, tmp_path, writer) as service:
+        wait_until(lambda: waiting(reader) > 3000)
+        service.wait_for_polls("locks_0")
+        service.process.send_signal(signal.SIGTERM)
+
+        assert service.process.wait(2 * STOP_SECONDS) == 0
+        assert service.events("stop")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_no_trouble(tmp_path: Path, closed: str) -> None:
+    """As some init scripts do it. No file of ours gets their numbers."""
+    with Simulator(rows_locks=3) as simulator, running(simulator.port, tmp_path, subprocess.DEVNULL, closed=closed) as service:
+        service.wait_for_polls("locks_0")
+        opened = [Path(f"/proc/{pid}/fd/{number}").readlink() for pid in (service.pid, service.worker("locks_0")) for number in range(3)]
+        service.process.send_signal(signal.SIGTERM)
+
+        assert service.process.wait(2 * STOP_SECONDS) == 0
+    assert opened[2::3] == [Path(os.devnull)] * 2
+    assert not any((tmp_path / "lines") in path.parents for path in opened)
+    assert segments(tmp_path / "lines", "locks_0")
