@@ -104,7 +104,7 @@ class Journal:
     def status(self, child: Child) -> MetricStatus:
         """Return what there is to say of a metric now."""
         tally, last = self.tally(child.metric.name), self.tally(child.metric.name).last_poll
-        error = tally.outage.reason or tally.pending.trouble
+        error = tally.outage.latest or tally.pending.trouble
         return MetricStatus(
             name=child.metric.name,
             state=child.state,

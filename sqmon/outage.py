@@ -14,18 +14,21 @@ class Outage:
     def __init__(self, started_ns: int) -> None:
         self._since_ns = started_ns
         self.reason = ""
-        """Why polls are missing; "" while none are."""
+        """What began it; "" while no polls are missing."""
+        self.latest = ""
+        """What keeps it going: the database was gone first, and now it refuses the password."""
         self.run_id = ""
 
     def failed(self, reason: str, run_id: str) -> None:
-        """Remember the first reason: what follows from it tells less."""
+        """Remember the first reason for the `gap`, since what follows from it tells less, and this one for those who ask now."""
+        self.latest = reason
         if not self.reason:
             self.reason, self.run_id = reason, run_id
 
     def polled(self, now_ns: int, metric: Metric) -> Optional[dict[str, Any]]:
         """Take note of a good poll that ended now; return the fields of a `gap` event when polls were missed before it."""
         gap = self.gap(now_ns) if self.reason and now_ns - self._since_ns > 1.5e9 * metric.interval else None
-        self._since_ns, self.reason = now_ns, ""
+        self._since_ns, self.reason, self.latest = now_ns, "", ""
         return gap and {"target": metric.name, **gap}
 
     def gap(self, now_ns: int) -> dict[str, Any]:

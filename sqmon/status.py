@@ -54,7 +54,7 @@ def run(log_dir: Path, *, as_json: bool, console: Console) -> int:
 
 
 def _table(status: Status) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits into 80 columns
     for heading in ("metric", "state", "last ok"):
         table.add_column(heading, no_wrap=True)
     for heading in ("rows", "ms", "polls", "failed", "records", "restarts"):

@@ -16,6 +16,7 @@ def test_missed_polls_are_one_gap_with_its_first_reason() -> None:
 
     outage.failed("the server closed the connection", "run-1")
     outage.failed("the connection was refused", "run-2")
+    assert outage.latest == "the connection was refused"
 
     assert {
         "target": "show_locks",
@@ -25,6 +26,7 @@ def test_missed_polls_are_one_gap_with_its_first_reason() -> None:
         "until": "1970-01-01T00:01:10.000000000Z",
     } == outage.polled(70 * SECOND, METRIC)
     assert outage.polled(72 * SECOND, METRIC) is None
+    assert outage.latest == ""
 
 
 def test_restart_within_the_interval_is_no_gap() -> None:

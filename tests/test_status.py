@@ -66,6 +66,33 @@ def test_one_failing_metric_is_degraded_and_named(simulator: Simulator, tmp_path
     assert re.search(r"^ *show_locks: .*the role must have SUPERUSER", sick.stdout, re.MULTILINE)
 
 
+def test_what_keeps_an_outage_going_is_told(simulator: Simulator, tmp_path: Path) -> None:
+    """Not only what began it: the database came back and takes this password no more."""
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
+        run.wait_for_polls(*QUICK)
+        simulator.set_password("another")
+        simulator.stop_worker()
+        simulator.start_worker()
+        run.wait_for("login_paused")
+        wait_until(lambda: any("wrong password" in metric.error for metric in said(run).metrics))
+        result = status(run.log_dir)
+
+    assert result.code == 1
+    assert re.search(r"^ *\w+: .*wrong password", result.stdout, re.MULTILINE)
+
+
+def test_table_fits_into_80_columns(simulator: Simulator, tmp_path: Path) -> None:
+    """With the longest of the default metrics, and nothing cut off."""
+    with service(simulator.port, tmp_path / "logs", metrics={"show_server_status": 0.1}) as run:
+        run.wait_for_polls("show_server_status", count=12)
+        wait_until(lambda: all(metric.polls > 9 for metric in said(run).metrics))
+        result = status(run.log_dir)
+    lines = result.stdout.splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert ["metric", "state", "last", "ok", "rows", "ms", "polls", "failed", "records", "restarts"] in [line.split() for line in lines]
+
+
 def test_rejected_file_is_degraded(simulator: Simulator, tmp_path: Path) -> None:
     """What is wrong with the service itself counts as well."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
