@@ -6,9 +6,11 @@ import contextlib
 import json
 import re
 import signal
+import statistics
 import subprocess
+import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import pytest
 
@@ -16,7 +18,7 @@ from sqmon.agent_config import Installation, printed
 from sqmon.clock import SystemClock
 from sqmon.record import Encoder
 from sqmon.segments import SegmentOptions, SegmentWriter
-from tests.loki import asked, free_port, process, program
+from tests.loki import asked, free_port, nanoseconds, process, program
 from tests.program import environment, wait_until
 
 LABELS = {"job": "sqmon", "cluster": "chain", "instance": "host", "metric": "show_locks"}
@@ -30,6 +32,7 @@ class _Kind(NamedTuple):
     moved: dict[str, str]  # what of the shipped configuration has to be elsewhere here
     metrics: str  # where it tells numbers
     dropped: str  # the number of lines that were no records
+    early_ns: int = 0  # by how much it may send a line before its time
 
 
 _KINDS = {
@@ -50,6 +53,7 @@ _KINDS = {
         {"/var/lib/fluent-bit": "{state}"},
         "/api/v1/metrics/prometheus",
         r'filter_drop_records_total\{name="grep[^}]*\} (\S+)',
+        early_ns=1,
     ),
 }
 
@@ -95,6 +99,10 @@ class Agent:
         """Return how many lines that are no records it has counted."""
         return sum(map(float, re.findall(self._kind.dropped, asked(self._url())[1])))
 
+    def has_time(self, ts: int, line: str) -> bool:
+        """Whether `ts`, in nanoseconds since 1970, is the time that the line says, as exactly as this agent reads it."""
+        return 0 <= nanoseconds(json.loads(line)["ts"]) - ts <= self._kind.early_ns
+
     def _url(self) -> str:
         return f"http://127.0.0.1:{self._port}{self._kind.metrics}"
 
@@ -131,3 +139,35 @@ class Lines:
     def close(self) -> None:
         """Seal the last segment."""
         self._writer.close()
+
+
+def written_over_stops(agent: Agent, max_bytes: int) -> Lines:
+    """Write 16,000 records into segments of `max_bytes`, half of them while the agent is stopped, in the middle of what it was sending."""
+    lines = Lines(agent.log_dir, max_bytes)
+    for stopped in (False, True, False, True):
+        with contextlib.nullcontext() if stopped else agent:
+            for _ in range(40):
+                lines.poll(100)
+    return lines
+
+
+def torn(agent: Agent) -> tuple[Lines, Path]:
+    """Write two records, and after them two lines that are none, the first as a power failure leaves it; return them and the file."""
+    lines = Lines(agent.log_dir, max_bytes=1 << 20)
+    lines.poll(2)
+    lines.close()
+    (path,) = agent.log_dir.glob("*/*.jsonl")
+    with path.open("ab") as file:
+        file.write(b'{"ts":"2026-11-24T15:30:50.123456000Z","seq":3,"metric":"show_lo\n{"torn":"}"}\n')
+    return lines, path
+
+
+def seconds_under_way(lines: Lines, has_arrived: Callable[[int], bool]) -> float:
+    """Return the median, of 15 lines that come after a pause each, from the write until `has_arrived` says that seq did."""
+    took = []
+    for _ in range(15):
+        began = time.monotonic()
+        seq = lines.poll(1)
+        wait_until(lambda seq=seq: has_arrived(seq))  # type: ignore[misc]
+        took.append(time.monotonic() - began)
+    return statistics.median(took)

@@ -6,9 +6,7 @@ import contextlib
 import http.server
 import json
 import threading
-from typing import Any, Iterator, NamedTuple
-
-from tests.loki import nanoseconds
+from typing import Iterator, NamedTuple
 
 
 class Pushed(NamedTuple):
@@ -18,17 +16,6 @@ class Pushed(NamedTuple):
     ts: int
     line: str
     metadata: dict[str, str]
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What the line says."""
-        record: dict[str, Any] = json.loads(self.line)
-        return record
-
-    @property
-    def late_ns(self) -> int:
-        """How much later than it says it was sent to be; Fluent Bit makes some a nanosecond early."""
-        return self.ts - nanoseconds(self.record["ts"])
 
 
 class PushServer:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import statistics
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Iterator
@@ -16,7 +13,7 @@ import pytest
 from sqmon.catalogue import DEFAULT_METRICS
 from sqmon.reading import segments
 from sqmon.simulator import Simulator
-from tests.agents import LABELS, Agent, Lines
+from tests.agents import LABELS, Agent, Lines, seconds_under_way, torn, written_over_stops
 from tests.program import service, wait_until
 from tests.push import PushServer
 
@@ -48,12 +45,7 @@ def written(lines: Lines) -> Counter[str]:
 
 def test_every_record_arrives_once(agent: Agent, server: PushServer) -> None:
     """20,000 records over ten rotations, with the agent stopped during some: each once, byte for byte, with labels and time."""
-    lines = Lines(agent.log_dir, max_bytes=500_000)
-    for stopped in (False, True, False, True):
-        # It is stopped in the middle of what was just written.
-        with contextlib.nullcontext() if stopped else agent:
-            for _ in range(40):
-                lines.poll(100)
+    lines = written_over_stops(agent, max_bytes=500_000)
     with agent:
         for _ in range(40):
             lines.poll(100)
@@ -67,32 +59,24 @@ def test_every_record_arrives_once(agent: Agent, server: PushServer) -> None:
         assert pushed.labels == LABELS
         assert pushed.metadata == {"run_id": lines.run_id}
         assert Path(filename).parent == agent.log_dir / "show_locks"
-        assert pushed.late_ns in (-1, 0)
+        assert agent.has_time(pushed.ts, pushed.line)
 
 
 def test_line_is_sent_within_a_second(agent: Agent, server: PushServer) -> None:
     """At the median, from the write, when the file was idle before."""
     lines = Lines(agent.log_dir, max_bytes=1 << 20)
-    took = []
     with agent:
-        for _ in range(15):
-            began = time.monotonic()
-            last = lines.poll(1)
-            wait_until(lambda last=last: len(server.pushed) >= last)  # type: ignore[misc]
-            took.append(time.monotonic() - began)
+        lines.poll(1)
+        wait_until(lambda: server.pushed)
+        seconds = seconds_under_way(lines, lambda seq: len(server.pushed) >= seq)
     lines.close()
 
-    assert statistics.median(took) < 1.0, took
+    assert seconds < 1.0
 
 
 def test_torn_line_is_dropped_and_counted(agent: Agent, server: PushServer) -> None:
     """The lines around it arrive."""
-    lines = Lines(agent.log_dir, max_bytes=1 << 20)
-    lines.poll(2)
-    lines.close()
-    (path,) = agent.log_dir.glob("*/*.jsonl")
-    with path.open("ab") as torn:
-        torn.write(b'{"ts":"2026-11-24T15:30:50.123456000Z","seq":3,"metric":"show_lo\n{"torn":"}"}\n')
+    lines, _ = torn(agent)
     with agent:
         wait_until(lambda: agent.dropped() == 2)
         wait_until(lambda: len(server.pushed) == 2)
@@ -170,5 +154,5 @@ def test_what_the_service_writes_arrives_once(agent: Agent, server: PushServer) 
             wait_until(lambda: len(server.pushed) >= sum(lines.values()), SECONDS)
 
     assert arrived(server) == Counter(line.rstrip("\n") for line in lines.elements())
-    assert {pushed.late_ns for pushed in server.pushed} <= {-1, 0}
+    assert all(agent.has_time(pushed.ts, pushed.line) for pushed in server.pushed)
     assert {pushed.labels["metric"] for pushed in server.pushed} == {*metrics, "sqmon"}

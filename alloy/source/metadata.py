@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alloy.source import thresholds
+from alloy.source import licence, thresholds
 from alloy.source.logql import SITE, extreme, identifier, rows
-from alloy.source.panels import YES_NO, Section, above, below, board, course, lines, listing, number, series
+from alloy.source.panels import YES_NO, Section, above, board, course, lines, listing, number, series
 
 _STATS, _LICENCE = "get_leveldb_stats", "get_license_info"
 
@@ -24,7 +24,6 @@ def metadata() -> str:
     # Each worker counts for itself, so each is a series of its own.
     calls = rows(_STATS, "msg", "server_ip", "server_port", "count", site=SITE)
     rate = f'sum by (cluster, instance, msg) (rate_counter({calls} | unwrap {identifier("count")} | __error__="" [$__auto]))'
-    days, used = rows(_LICENCE, "days_to_expiration", site=SITE), rows(_LICENCE, "size_used_ratio", site=SITE)
     expired = rows(_LICENCE, "is_date_expired", site=SITE)
     exceeded = rows(_LICENCE, "is_size_exceeded", site=SITE)
     return board(
@@ -63,21 +62,7 @@ def metadata() -> str:
             Section(
                 "Licence",
                 [
-                    number(
-                        "Days to expiration",
-                        "Of the licence.",
-                        extreme("min", days, "days_to_expiration", over="15m"),
-                        unit="suffix:days",
-                        thresholds=below(thresholds.LICENCE_DAYS),
-                    ),
-                    number(
-                        "Licensed size used",
-                        "Of the kind that the licence counts.",
-                        extreme("max", used, "size_used_ratio", over="15m"),
-                        unit="percentunit",
-                        decimals=1,
-                        thresholds=above(thresholds.LICENCE_USED),
-                    ),
+                    *licence.numbers(),
                     number(
                         "Expired",
                         "As SQreamDB says.",
@@ -92,14 +77,7 @@ def metadata() -> str:
                         thresholds=above(1),
                         mappings=YES_NO,
                     ),
-                    course(
-                        "Licensed size used over time",
-                        "How soon it will be full.",
-                        extreme("max", used, "size_used_ratio", over="$__auto"),
-                        legend=series(),
-                        unit="percentunit",
-                        thresholds=above(thresholds.LICENCE_USED),
-                    ),
+                    licence.used_over_time(),
                     course(
                         "Sizes",
                         "In GB, as SQreamDB counts them.",

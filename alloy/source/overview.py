@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alloy.source import thresholds
+from alloy.source import licence, thresholds
 from alloy.source.logql import NOW, SITE, extreme, per_poll, rows
-from alloy.source.panels import Section, above, below, board, course, listing, number, series
+from alloy.source.panels import Section, above, board, course, listing, number, series
 
 _STATUS = "show_server_status"
 _OTHERS = '| is_self!="true"'
@@ -20,8 +20,6 @@ def overview() -> str:
     who = ("statementid", "user_name", "statementstatus", "service", "instanceid")
     longest = extreme("max", rows(_STATUS, *who, "is_self", "statement_age_s", where=_OTHERS, site=SITE), "statement_age_s", *who)
     locks = rows("show_locks", "lock_age_s", "is_statement_active", site=SITE)
-    days = rows("get_license_info", "days_to_expiration", site=SITE)
-    used = rows("get_license_info", "size_used_ratio", site=SITE)
     worker = ("instance_id", "server_ip", "server_port", "connection_status")
     heartbeat = extreme("max", nodes, "last_heartbeat", *worker)
     return board(
@@ -128,33 +126,7 @@ def overview() -> str:
             ),
             Section(
                 "5. Is the licence in order?",
-                [
-                    number(
-                        "Days to expiration",
-                        "Of the licence.",
-                        extreme("min", days, "days_to_expiration", over="15m"),
-                        unit="suffix:days",
-                        thresholds=below(thresholds.LICENCE_DAYS),
-                        beside_course=True,
-                    ),
-                    number(
-                        "Licensed size used",
-                        "Of the kind that the licence counts.",
-                        extreme("max", used, "size_used_ratio", over="15m"),
-                        unit="percentunit",
-                        decimals=1,
-                        thresholds=above(thresholds.LICENCE_USED),
-                        beside_course=True,
-                    ),
-                    course(
-                        "Licensed size used over time",
-                        "How soon it will be full.",
-                        extreme("max", used, "size_used_ratio", over="$__auto"),
-                        legend=series(),
-                        unit="percentunit",
-                        thresholds=above(thresholds.LICENCE_USED),
-                    ),
-                ],
+                [*licence.numbers(beside_course=True), licence.used_over_time()],
             ),
         ],
     )
