@@ -13,7 +13,7 @@ from rich.text import Text
 from sqmon import checks, config, metrics_file, service, settings
 from sqmon.clock import SystemClock
 from sqmon.errors import ConfigError
-from sqmon.probe import Outcome
+from sqmon.outcome import Outcome
 
 _SIGNS = {
     "passed": ("ok", "green"),

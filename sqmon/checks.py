@@ -8,10 +8,10 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Iterator, Optional
 
-from sqmon import probe
+from sqmon import entry
 from sqmon.clock import Clock
 from sqmon.config import Metric, Outside
-from sqmon.probe import Outcome, Questions
+from sqmon.outcome import Outcome, Questions, decode
 
 METRICS = "check_customer_metrics"
 CONNECTION = "check_sqream_connection"
@@ -50,7 +50,7 @@ def _ask(questions: Questions, context: ForkServerContext) -> Iterator[Outcome]:
     """Yield what a fresh process finds out; one that says nothing for too long is killed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(_PROBE_SECONDS)
-    process = context.Process(target=probe.main, args=(questions, theirs), name="probe", daemon=True)
+    process = context.Process(target=entry.run, args=(entry.PROBE, questions, theirs), name="probe", daemon=True)
     with ours:
         with theirs:
             process.start()
@@ -59,7 +59,7 @@ def _ask(questions: Questions, context: ForkServerContext) -> Iterator[Outcome]:
                 message = ours.recv(1 << 16)
                 if not message:
                     break
-                yield probe.decode(message)
+                yield decode(message)
         except socket.timeout:
             yield Outcome(CONNECTION, "retry", f"no answer within {_PROBE_SECONDS:g} s")
         finally:

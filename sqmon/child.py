@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 import msgspec
 
-from sqmon import worker
+from sqmon import entry
 from sqmon.config import Metric
 from sqmon.reports import Connected, Failed, Report, Step, decode
 from sqmon.schedule import Backoff
@@ -86,11 +86,11 @@ class Child:
         assert self._pipe is not None
         return self._pipe.fileno()
 
-    def start(self, start: worker.Start, now: float) -> None:
+    def start(self, start: entry.Start, now: float) -> None:
         """Start a new run; raises OSError when the system gives no process."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            process = self._context.Process(target=worker.main, args=(start, theirs), name=self.metric.name, daemon=True)
+            process = self._context.Process(target=entry.run, args=(entry.WORKER, start, theirs), name=self.metric.name, daemon=True)
             try:
                 process.start()
             except BaseException:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, Optional
 
-import structlog
-
+from sqmon import logs
 from sqmon.clock import Clock, utc_stamp
 from sqmon.config import Output
 from sqmon.line_writer import Dropped
@@ -28,7 +27,7 @@ class Events:
         self._clock = clock
         self._listener = listener
         self._encoder = new_encoder(output, STREAM, run_id)
-        self._log = structlog.get_logger()
+        self._log = logs.get_logger()
         self._losses: list[Dropped] = []
         self._writer = open_writer(output, STREAM, clock=clock, on_sealed=self._on_sealed, on_dropped=self._losses.append)
         self._later: list[Sealed] = []

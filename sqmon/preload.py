@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing.popen_forkserver  # noqa: F401 - what every child imports first
 import signal
 
+import sqmon.entry
 import sqmon.probe
 import sqmon.worker  # noqa: F401
 from sqmon.record import Encoder

@@ -7,39 +7,17 @@ import os
 import re
 import signal
 import socket
-from typing import Callable, Optional
-
-import msgspec
+from typing import Callable
 
 from sqmon.config import Connection
 from sqmon.database import Database
 from sqmon.errors import AddressError, ConfigError, DatabaseError, LoginError, QueryTimeoutError, StatementError
+from sqmon.outcome import Outcome, Questions, encode
 
 _GPU_TEXTS = re.compile(r"internal runtime error|gpu-?worker|requires a gpu|cuda", re.IGNORECASE)
 _LOGIN_SECONDS = 10.0
 _SELECT_SECONDS = 5.0
 _LOKI_SECONDS = 5.0
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What one check found."""
-
-    name: str
-    verdict: str
-    """passed, failed, warning, or retry: failed in a way that waiting may cure."""
-    text: str
-
-
-class Questions(msgspec.Struct, frozen=True):
-    """What to find out; None leaves a check out."""
-
-    connection: Optional[Connection]
-    allow_gpu: bool = False
-    loki: Optional[tuple[str, int]] = None
-
-
-encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Outcome).decode
 
 
 def main(questions: Questions, pipe: socket.socket) -> None:

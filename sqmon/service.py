@@ -19,7 +19,7 @@ from sqmon.errors import SqmonError
 from sqmon.events import Events
 from sqmon.health import Health
 from sqmon.notify import Notifier
-from sqmon.probe import Outcome
+from sqmon.outcome import Outcome
 from sqmon.record import new_run_id
 from sqmon.supervisor import Supervisor
 

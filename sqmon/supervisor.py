@@ -11,6 +11,7 @@ from typing import Optional
 from sqmon.child import Child, Exit
 from sqmon.clock import Clock
 from sqmon.config import Metric, Settings
+from sqmon.entry import Start
 from sqmon.errors import ConfigError, SqmonError
 from sqmon.events import Events
 from sqmon.gate import LoginGate
@@ -23,7 +24,6 @@ from sqmon.schedule import spread
 from sqmon.sweeper import Sweeper
 from sqmon.wake import Wake
 from sqmon.watch import MetricsFile, Watcher
-from sqmon.worker import Start
 
 _TURN_SECONDS = 1.0
 _BUSY_SECONDS = 0.25

@@ -10,7 +10,6 @@ import signal
 import socket
 import time
 import traceback
-from dataclasses import dataclass
 from multiprocessing import parent_process
 from types import FrameType
 from typing import Iterator, Optional
@@ -18,8 +17,8 @@ from typing import Iterator, Optional
 from sqmon.advice import readable
 from sqmon.clock import Clock, SystemClock
 from sqmon.computed import Computation, zone_of
-from sqmon.config import Connection, Metric, Output
 from sqmon.database import Database
+from sqmon.entry import Start
 from sqmon.errors import LoginError, QueryTimeoutError, SqmonError, StatementError
 from sqmon.line_writer import LineWriter
 from sqmon.output import new_encoder, open_writer
@@ -30,16 +29,6 @@ from sqmon.schedule import Schedule
 _RETRY_SECONDS = 0.5
 _LONGEST_TRACEBACK = 16000
 _IDLE_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Start:
-    """All that a worker is ever told."""
-
-    metric: Metric
-    run_id: str
-    connection: Connection
-    output: Output
 
 
 class Stopped(BaseException):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "sqmon"
@@ -12,7 +14,7 @@ errors clock stdio
 catalogue columns values segment_names schedule checksum directories file_lock status_file notify
 statements guard advice config reading truncation computed agent_config
 metrics_file logs record options settings
-database line_writer positions
+database line_writer positions entry outcome
 backlog segment
 segments single_file retention
 output reports
@@ -104,3 +106,11 @@ def test_modules_are_small() -> None:
 def test_names_say_something() -> None:
     """No module has a name that could be anything's."""
     assert not {path.stem for path in PACKAGE.rglob("*.py")} & {"util", "utils", "helper", "helpers", "common", "misc", "manager", "tools"}
+
+
+def test_service_does_not_carry_what_it_never_uses() -> None:
+    """A supervisor runs for months: no driver, no arrays, no tables in colour; structlog would bring rich along for its own tracebacks."""
+    code = "import sys, sqmon.cli, sqmon.logs, sqmon.service; print(*{'numpy', 'pysqream', 'rich', 'pygments'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "\n"
