@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import sys
 import threading
 from typing import Optional
@@ -78,4 +79,6 @@ class Relay:
             # Whoever reads may have gone, or have run out of disk.
             with contextlib.suppress(OSError):
                 while line:
+                    # Whoever shares the stream may have made it non-blocking, and then a full pipe would be an error.
+                    select.select([], [self._number], [])
                     line = line[os.write(self._number, line) :]

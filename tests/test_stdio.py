@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from sqmon.simulator import Simulator
 from tests.program import STOP_SECONDS, Service, command, environment, kill_session, metrics_file, wait_until
 
 METRICS = {f"locks_{number}": {"interval": 0.05, "query": "select show_locks();"} for number in range(10)}
+SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", 1031)  # named from Python 3.10 on
 LEFT_OUT = b'"log_lines_left_out": '
 
 
@@ -49,42 +51,49 @@ def waiting(reader: int) -> int:
 def unread() -> Iterator[tuple[int, int]]:
     """A small pipe: its end to read and its end to write."""
     reader, writer = os.pipe()
-    fcntl.fcntl(writer, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)  # named from Python 3.10 on
+    os.set_blocking(reader, False)
+    fcntl.fcntl(writer, SET_PIPE_SIZE, 4096)
     yield reader, writer
     for end in (reader, writer):
         with contextlib.suppress(OSError):
             os.close(end)
 
 
-def test_log_that_nobody_reads_stops_nothing(tmp_path: Path, unread: tuple[int, int]) -> None:
-    """All goes on; whoever reads later sees how many lines there was no room for."""
+@pytest.mark.parametrize("blocking", [True, False])
+def test_log_that_nobody_reads_stops_nothing(tmp_path: Path, unread: tuple[int, int], blocking: bool) -> None:
+    """All goes on; whoever reads later sees whole lines, and how many more there was no room for."""
     reader, writer = unread
+    os.set_blocking(writer, blocking)
     with Simulator() as simulator, running(simulator.port, tmp_path, writer) as service:
-        wait_until(lambda: waiting(reader) > 3000)
+        wait_until(lambda: waiting(reader))
         # More lines than wait: so many polls, each of them one.
         service.wait_for_polls(*METRICS, count=150)
-        said = b""
-        while LEFT_OUT not in said:
-            said += os.read(reader, 65536)
-        wait_until(lambda: service.good_polls("locks_0", after=service.latest() - 1))
-        os.close(writer)
-        os.set_blocking(reader, False)
-        service.process.send_signal(signal.SIGTERM)
-        while service.process.poll() is None:
+        fcntl.fcntl(writer, SET_PIPE_SIZE, 1 << 20)  # a reader that is quicker than the writer
+        said = bytearray()
+
+        def found(words: bytes = b"") -> bool:
             with contextlib.suppress(BlockingIOError):
-                said += os.read(reader, 65536)
+                said.extend(os.read(reader, 65536))
+            return words in said
+
+        wait_until(lambda: found(LEFT_OUT))
+        wait_until(lambda: found() and service.good_polls("locks_0", after=service.latest() - 1))
+        service.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: found() and service.process.poll() is not None)
+        found()
 
     assert service.process.returncode == 0
     assert service.events("stop")
-    assert int(said.split(LEFT_OUT)[1].split(b"}")[0].split(b",")[0]) > 0
+    assert all(json.loads(line)["event"] for line in said.splitlines())
+    assert int(bytes(said).split(LEFT_OUT)[1].split(b"}")[0].split(b",")[0]) > 0
 
 
 def test_stop_does_not_wait_for_a_reader(tmp_path: Path, unread: tuple[int, int]) -> None:
     """With a full pipe, sealed segments and exit code 0."""
     reader, writer = unread
     with Simulator() as simulator, running(simulator.port, tmp_path, writer) as service:
-        wait_until(lambda: waiting(reader) > 3000)
-        service.wait_for_polls("locks_0")
+        wait_until(lambda: waiting(reader))
+        service.wait_for_polls(*METRICS, count=5)
         service.process.send_signal(signal.SIGTERM)
 
         assert service.process.wait(2 * STOP_SECONDS) == 0
