@@ -18,6 +18,7 @@ import pytest
 from sqmon import status_file
 from sqmon.simulator import Simulator
 from sqmon.status_file import MetricStatus, Status, StatusFile
+from tests.loki import free_port
 from tests.program import Ended, Service, ended, service, wait_until
 
 QUICK = {"show_locks": 0.2, "get_license_info": 0.2}
@@ -190,13 +191,6 @@ def scrape(port: int) -> dict[str, float]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def test_prometheus_sees_what_the_stream_says(simulator: Simulator, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, NamedTuple, Optional, Sequence, Union
 
+from alloy.source.logql import PLACE
 from alloy.source.thresholds import Levels
 
 with warnings.catch_warnings():
@@ -24,7 +25,6 @@ _GREEN, _YELLOW, _RED = "green", "orange", "red"
 _SOURCE = common.DataSourceRef(type_val="loki", uid="${source}")
 _STREAM = '{job="sqmon"}'
 _EVERY = "30s"  # the shortest range of a point: less than the time between two polls would tear holes into lines
-_PLACE = ("cluster", "instance")
 _HEIGHT = 8
 YES_NO = (models.ValueMap({"0": models.ValueMappingResult("no"), "1": models.ValueMappingResult("yes")}),)
 """How the server's 0 and 1 read."""
@@ -58,7 +58,7 @@ def _query(expr: str, *, instant: bool, legend: str = "") -> Any:
 
 def series(*labels: str) -> str:
     """Return the legend of lines that these labels, their cluster and their sqmon tell from each other."""
-    return " ".join(f"{{{{{label}}}}}" for label in (*labels, *_PLACE))
+    return " ".join(f"{{{{{label}}}}}" for label in (*labels, *PLACE))
 
 
 def number(
@@ -105,7 +105,7 @@ def listing(
     span: int = 24,
 ) -> Panel:
     """Return a table of the groups of an instant query, largest value first: `value`, then the labels `columns`, then where it is."""
-    order = ("Value #A", *columns, *_PLACE)
+    order = ("Value #A", *columns, *PLACE)
     organize = {
         "excludeByName": {"Time": True},
         "indexByName": {name: index for index, name in enumerate(order)},
