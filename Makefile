@@ -22,7 +22,7 @@ types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 proof: $(VENV)/dev.stamp ## a thousand random schedules of kills, full disks, outages and restarts; SCHEDULES=N for more or fewer
-	$(BIN)/python -m tests.proof $(if $(SCHEDULES),--schedules $(SCHEDULES))
+	$(BIN)/python -m tests.support.proof $(if $(SCHEDULES),--schedules $(SCHEDULES))
 
 bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios
 	$(BIN)/python -m benchmarks.emit

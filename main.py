@@ -1,6 +1,6 @@
 """Start sqmon the way the original monitor service was started: python main.py."""
 
-from sqmon.cli import main
+from sqmon.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Callable
 
 from sqmon.clock import SystemClock
-from sqmon.computed import Computation
-from sqmon.config import Connection, Metric
-from sqmon.database import Database
-from sqmon.poller import Poller
-from sqmon.record import Encoder
-from sqmon.reports import Report
-from sqmon.schedule import Tick
-from sqmon.segments import SegmentOptions, SegmentWriter
+from sqmon.config.settings import Connection, Metric
+from sqmon.database.client import Database
+from sqmon.ipc.reports import Report
+from sqmon.records.computed import Computation
+from sqmon.records.encoder import Encoder
+from sqmon.storage.segment_writer import SegmentOptions, SegmentWriter
+from sqmon.worker.poller import Poller
+from sqmon.worker.schedule import Tick
 
 QUERY = "select show_locks()"
 SECONDS = 120.0

@@ -25,8 +25,8 @@ from typing import Any, Callable, Iterator
 import msgspec
 
 from sqmon.clock import SystemClock
-from sqmon.record import Encoder
-from sqmon.segments import SegmentOptions, SegmentWriter
+from sqmon.records.encoder import Encoder
+from sqmon.storage.segment_writer import SegmentOptions, SegmentWriter
 
 COLUMNS = (
     "statement id",

@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Optional
 
-from sqmon.reading import StreamReader
 from sqmon.simulator import Simulator
+from sqmon.storage.reader import StreamReader
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -18,8 +18,8 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from benchmarks.emit import COLUMNS, JsonFormatter, polls_of, records_of
 from sqmon.clock import SystemClock
-from sqmon.record import Encoder
-from sqmon.single_file import SingleFileWriter
+from sqmon.records.encoder import Encoder
+from sqmon.storage.single_file import SingleFileWriter
 
 POLL_ROWS = 200
 BACKUPS = 100  # as many as it takes: a file that is deleted by rotation isn't lost by it

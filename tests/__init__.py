@@ -1,1 +1,1 @@
-"""The tests; tests.program starts the real thing, tests.simulator tests what it is tested against."""
+"""The tests; tests.support.program starts the real thing, tests.simulator tests what it is tested against."""

@@ -10,10 +10,10 @@ import pytest
 
 # The adapter lays its remedies over pysqream, and the simulator's tests want the bare one: so the adapter keeps the copy that it has
 # imported here, and whoever imports pysqream from now on gets another.
-from sqmon import database
+from sqmon.database import client
 from sqmon.simulator import Simulator
 
-ADAPTER = database
+ADAPTER = client
 for _name in [name for name in sys.modules if name.split(".")[0] in ("pysqream", "ping")]:
     del sys.modules[_name]
 

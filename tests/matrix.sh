@@ -66,7 +66,7 @@ run lowest "${pythons[0]}" --requirement "$work/source/tests/lowest.txt" --
 for python in "${pythons[@]}"; do
     if "$python" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info <= (3, 13, 1))'; then
         run pysqream-6.3.0 "$python" pysqream==6.3.0 'setuptools>=77' -- \
-            tests/simulator tests/test_database.py tests/test_guard.py tests/test_end_to_end.py tests/test_refusals.py
+            tests/simulator tests/database tests/test_end_to_end.py tests/cli/test_refusals.py
         break
     fi
 done

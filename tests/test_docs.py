@@ -11,8 +11,9 @@ from typing import Iterator
 
 import pytest
 
-from sqmon import catalogue, cli, metrics_file, options
-from tests.program import ended
+from sqmon.cli import main
+from sqmon.config import catalogue, metrics_file, options
+from tests.support.program import ended
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -48,15 +49,15 @@ def flags_of(parser: argparse.ArgumentParser) -> set[str]:
 
 def parser_of(name: str) -> argparse.ArgumentParser:
     """Return the parser of a command."""
-    return cli._parser(name, cli.COMMANDS[name])
+    return main.parser_of(name, main.load(name))
 
 
 def test_every_command_is_in_the_readme() -> None:
     """And every command of the README exists."""
-    assert set(cli.COMMANDS) == commands_in_readme()
+    assert set(main.COMMANDS) == commands_in_readme()
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", main.COMMANDS)
 def test_every_flag_is_in_the_readme(name: str) -> None:
     """What a command's help shows can be looked up."""
     assert flags_of(parser_of(name)) - set(FLAG.findall(README)) == set()
@@ -64,12 +65,12 @@ def test_every_flag_is_in_the_readme(name: str) -> None:
 
 def test_every_flag_of_the_readme_exists() -> None:
     """Whoever types what stands there gets no usage error."""
-    known = set.union(*(flags_of(parser_of(name)) for name in cli.COMMANDS))
+    known = set.union(*(flags_of(parser_of(name)) for name in main.COMMANDS))
 
     assert set(FLAG.findall(README)) - known - FOREIGN == set()
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", main.COMMANDS)
 def test_help_is_what_the_parser_knows(name: str, tmp_path: Path) -> None:
     """The real program prints every one of its flags, explained, on stdout, and exits with 0."""
     end = ended(name, "--help", cwd=tmp_path, COLUMNS="200", NO_COLOR="1")
@@ -83,7 +84,7 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
     """`sqmon --help` says what else there is."""
     shown = ended("--help", cwd=tmp_path).stdout
 
-    assert [name for name in cli.COMMANDS if not re.search(rf"^  {name} +\w", shown, re.MULTILINE)] == []
+    assert [name for name in main.COMMANDS if not re.search(rf"^  {name} +\w", shown, re.MULTILINE)] == []
 
 
 def test_table_of_options_agrees() -> None:

@@ -17,10 +17,10 @@ from typing import Any, Iterator
 
 import pytest
 
-from sqmon import catalogue
+from sqmon.config import catalogue
 from sqmon.simulator import Simulator
 from sqmon.simulator.columns import Column
-from tests.program import Service, ended, service, wait_until
+from tests.support.program import Service, ended, service, wait_until
 
 METADATA = ["ts", "seq", "metric", "run_id", "poll", "poll_rows"]
 QUICK = {"show_locks": 0.2, "get_license_info": 0.2, "show_cluster_nodes": 0.2}

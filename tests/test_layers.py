@@ -1,4 +1,4 @@
-"""Who may import whom."""
+"""The wings of the house, and which of them may import which."""
 
 from __future__ import annotations
 
@@ -9,93 +9,97 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "sqmon"
 
-LAYERS = """
+DIRECTION = """
 errors clock stdio
-catalogue columns values segment_names schedule checksum directories file_lock status_file notify
-statements guard advice config reading truncation computed agent_config
-metrics_file logs record options settings
-database line_writer positions entry outcome
-backlog segment
-segments single_file retention
-output reports
-poller events outage gate wake watch exporter
-health
-worker probe
-preload child checks
-journal view sweeper
-supervisor
-service once demo status
-checking
+logs config
+database records health
+storage
+ipc
+worker supervisor
 cli
 __main__
-""".strip().splitlines()
-RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
-SIMULATOR_USERS = {"cli", "demo"}
+"""
+"""A wing, or one of the few modules beside the wings, imports only from lines above its own. The simulator stands alone."""
+
+LINE = {name: number for number, line in enumerate(DIRECTION.strip().splitlines()) for name in line.split()}
+SIMULATOR_USERS = {"cli/demo", "cli/simulate"}
+
+
+def place(path: Path) -> str:
+    """Return the wing of a module, or the module itself where it stands beside the wings."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def imports(path: Path) -> set[str]:
-    """Return the names of sqmon's modules that the file imports, `simulator` for any part of it."""
+    """Return the full names of everything that the file imports."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == "sqmon":
-            found |= {alias.name for alias in node.names if alias.name != "__version__"}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sqmon."):
-            found.add((node.module or "").split(".")[1])
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative imports hide where a name comes from"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("sqmon.")}
+            found |= {alias.name for alias in node.names}
     return found
 
 
-def imported_packages(path: Path) -> set[str]:
-    """Return the first names of everything that the file imports."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
-        elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-    return found
+def wings(path: Path) -> set[str]:
+    """Return the wings, and the modules beside them, that the file imports from."""
+    parts = (name.split(".") for name in imports(path))
+    return {part[1] for part in parts if part[0] == "sqmon" and part[1] != "__version__"}
 
 
-def test_every_module_has_its_layer() -> None:
-    """A new module must say where it stands."""
-    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(RANK)
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def test_imports_go_up_only() -> None:
-    """A module imports only from lines above its own."""
+def test_every_wing_has_its_line() -> None:
+    """A new wing must say where it stands."""
+    assert {place(path) for path in MODULES} == {*LINE, "simulator"}
+
+
+def test_wings_say_in_one_sentence_what_they_are() -> None:
+    """`ls` and these sentences are the map."""
+    docs = {path.parent.name: ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "" for path in PACKAGE.glob("*/__init__.py")}
+
+    assert docs.keys() == {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert [name for name, text in docs.items() if name != "simulator" and (text.count(".") != 1 or not text.endswith("."))] == []
+
+
+def test_imports_follow_the_direction() -> None:
+    """Within a wing anything goes; between wings imports point up."""
     wrong = [
-        f"{path.stem} imports {name}"
-        for path in PACKAGE.glob("*.py")
-        for name in imports(path) - {"simulator"}
-        if path.stem != "__init__" and RANK[name] >= RANK[path.stem]
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in MODULES
+        if place(path) != "simulator"
+        for name in wings(path) - {place(path), "simulator"}
+        if LINE[name] >= LINE[place(path)]
     ]
 
     assert [] == wrong
 
 
 def test_simulator_stands_alone() -> None:
-    """The simulator imports nothing of the service, and of the service only the demo and the command line import the simulator."""
-    simulator = [path.name for path in (PACKAGE / "simulator").glob("*.py") if imports(path) - {"simulator"}]
+    """The simulator imports nothing of the service, and of the service only two commands import the simulator."""
+    simulator = [path.name for path in MODULES if place(path) == "simulator" and wings(path) - {"simulator"}]
+    users = {
+        str(path.relative_to(PACKAGE).with_suffix("")) for path in MODULES if place(path) != "simulator" and "simulator" in wings(path)
+    }
 
-    assert ([], SIMULATOR_USERS) == (simulator, {path.stem for path in PACKAGE.glob("*.py") if "simulator" in imports(path)})
+    assert ([], SIMULATOR_USERS) == (simulator, users)
 
 
 def test_only_database_knows_pysqream() -> None:
-    """Every other module would have to know its traps, too."""
-    importers = {
-        path.stem for path in PACKAGE.rglob("*.py") if "pysqream" in path.read_text("utf-8") and "pysqream" in imported_packages(path)
-    }
+    """Every other wing would have to know its traps, too."""
+    importers = {place(path) for path in MODULES if any(name.split(".")[0] == "pysqream" for name in imports(path))}
 
     assert importers <= {"database"}
-    assert "importlib" in imported_packages(PACKAGE / "database.py")
+    assert "importlib" in imports(PACKAGE / "database" / "client.py")
 
 
 def test_modules_are_small() -> None:
     """No module is longer than 250 lines without saying why in its docstring."""
     long = [
         path.name
-        for path in PACKAGE.rglob("*.py")
+        for path in MODULES
         if len(path.read_text("utf-8").splitlines()) > 250
         and "250 lines" not in (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "")
     ]
@@ -105,12 +109,13 @@ def test_modules_are_small() -> None:
 
 def test_names_say_something() -> None:
     """No module has a name that could be anything's."""
-    assert not {path.stem for path in PACKAGE.rglob("*.py")} & {"util", "utils", "helper", "helpers", "common", "misc", "manager", "tools"}
+    assert not {path.stem for path in MODULES} & {"util", "utils", "helper", "helpers", "common", "misc", "manager", "tools"}
 
 
 def test_service_does_not_carry_what_it_never_uses() -> None:
     """A supervisor runs for months: no driver, no arrays, no tables in colour; structlog would bring rich along for its own tracebacks."""
-    code = "import sys, sqmon.cli, sqmon.logs, sqmon.service; print(*{'numpy', 'pysqream', 'rich', 'pygments'} & set(sys.modules))"
+    never = "{'numpy', 'pysqream', 'rich', 'pygments'}"
+    code = f"import sys, sqmon.cli.main, sqmon.cli.run; print(*{never} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ran.stdout == "\n"

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 import sqmon
-from tests.program import DEADLINE_SECONDS, environment
+from tests.support.program import DEADLINE_SECONDS, environment
 
 ROOT = Path(__file__).parent.parent
 VERSION = sqmon.__version__
@@ -109,7 +109,7 @@ def test_wheel_installs_the_command(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as archive:
         entry_points = archive.read(f"sqmon-{VERSION}.dist-info/entry_points.txt").decode()
 
-    assert entry_points.split() == ["[console_scripts]", "sqmon", "=", "sqmon.cli:main"]
+    assert entry_points.split() == ["[console_scripts]", "sqmon", "=", "sqmon.cli.main:main"]
 
 
 def test_sdist_holds_everything(built: Built) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent_model import Agent
-from tests.schedules import SCHEDULES
+from tests.support.agent_model import Agent
+from tests.support.schedules import SCHEDULES
 
 SMALL = [(kind, seed) for kind, count in (("agent", 10), ("disk", 10), ("crash", 6), ("file", 1)) for seed in range(count)]
 

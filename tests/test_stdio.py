@@ -15,9 +15,9 @@ from typing import Iterator
 
 import pytest
 
-from sqmon.reading import segments
 from sqmon.simulator import Simulator
-from tests.program import STOP_SECONDS, Service, command, environment, kill_session, metrics_file, wait_until
+from sqmon.storage.reader import segments
+from tests.support.program import STOP_SECONDS, Service, command, environment, kill_session, metrics_file, wait_until
 
 METRICS = {f"locks_{number}": {"interval": 0.05, "query": "select show_locks();"} for number in range(10)}
 SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", 1031)  # named from Python 3.10 on

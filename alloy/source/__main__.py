@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alloy.source.written import files
+from alloy.source.generated import files
 
 if __name__ == "__main__":
     for path, text in files().items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqmon import catalogue
+from sqmon.config import catalogue
 
 NOW = "2m"
 """The range that holds the latest poll of any metric that is polled at least once a minute."""

@@ -9,9 +9,9 @@ from typing import Any, Iterator
 import pytest
 
 from sqmon.simulator import Simulator
-from tests.program import wait_until
 from tests.simulator.driver import ask, connect
 from tests.simulator.wire import IO_SECONDS, Wire
+from tests.support.program import wait_until
 
 
 class Control:

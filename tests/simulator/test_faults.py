@@ -11,9 +11,9 @@ import pytest
 
 from sqmon.simulator import Column, Simulator
 from sqmon.simulator.faults import Fault, Faults
-from tests.program import wait_until
 from tests.simulator.driver import ask, connect
 from tests.simulator.wire import LOGIN, Wire
+from tests.support.program import wait_until
 
 STATEMENT = "select show_cluster_nodes()"
 STEPS = ("login", "prepare", "execute", "fetch")

@@ -1,0 +1,1 @@
+"""Alert rules for Loki's ruler, as code."""

@@ -1,0 +1,69 @@
+"""What is wrong with sqmon: silence, failures, gaps, and what it was refused."""
+
+from __future__ import annotations
+
+from alloy.source import thresholds
+from alloy.source.alerts.alert import Alert
+from alloy.source.logql import count, events
+
+
+def _happened(event: str, *labels: str, over: str, level: str = "") -> str:
+    query = events("event", *labels, where=f'| event="{event}"', level=level)
+    return f"{count(query, *labels, over=over)} > 0"
+
+
+def _alert(name: str, severity: str, expr: str, *, summary: str, description: str, panel: str = "Warnings and errors") -> Alert:
+    return Alert(name, severity, expr, summary, description, dashboard="monitor", panel=panel)
+
+
+_SILENT = f"({count(events(), over='6h')} unless {count(events(), over='5m')}) or absent_over_time({events()} [5m])"
+_FAILED = events("event", "target", "status", level="warning|error", where='| event=~"poll|worker_exit" | status!="skipped"')
+
+ALERTS = (
+    _alert(
+        "SqmonSilent",
+        "critical",
+        _SILENT,
+        summary="nothing comes from sqmon",
+        description="No line of {{ $labels.instance }} for five minutes, though sqmon writes one for each poll: it, the agent, or the way "
+        "to Loki is down.",
+        panel="Polls per minute",
+    ),
+    _alert(
+        "SqmonMetricFailing",
+        "warning",
+        f"{count(_FAILED, 'target', over='5m')} >= {thresholds.FAILURES:g}",
+        summary="{{ $labels.target }} can't be polled",
+        description="{{ $value }} polls or workers failed within five minutes; the events say why.",
+        panel="Failed polls",
+    ),
+    _alert(
+        "SqmonGap",
+        "warning",
+        _happened("gap", "target", "reason", over="10m"),
+        summary="lines of {{ $labels.target }} are missing",
+        description="Polls were missed, or records found no place on the disk: {{ $labels.reason }}.",
+    ),
+    _alert(
+        "SqmonDiskRefusesLines",
+        "warning",
+        _happened("backlog", "target", "reason", over="5m", level="error"),
+        summary="lines of {{ $labels.target }} wait in memory",
+        description="The disk takes none: {{ $labels.reason }}.",
+    ),
+    _alert(
+        "SqmonLoginPaused",
+        "critical",
+        _happened("login_paused", "reason", over="15m"),
+        summary="SQreamDB refused sqmon's login",
+        description="No login is tried for 15 minutes or until the password changes, since five refusals lock the role: "
+        "{{ $labels.reason }}.",
+    ),
+    _alert(
+        "SqmonConfigRejected",
+        "warning",
+        _happened("config_rejected", "problems", over="15m"),
+        summary="sqmon's metrics file was refused",
+        description="The metrics of before go on: {{ $labels.problems }}.",
+    ),
+)

@@ -1,0 +1,105 @@
+"""Locks: who holds what for how long, which lock nobody will release, and whose statements hold the most."""
+
+from __future__ import annotations
+
+from alloy.source import thresholds
+from alloy.source.dashboards.panels import Section, above, board, course, lines, listing, number, series
+from alloy.source.logql import NOW, SITE, extreme, per_poll, rows
+
+_LOCK = ("statement_id", "username", "locked_object", "lock_mode")
+
+
+def locks() -> str:
+    """Return the dashboard."""
+    held = rows("show_locks", *_LOCK, "is_statement_active", "server", "lock_age_s", site=SITE)
+    orphaned = rows("show_locks", *_LOCK, "is_statement_active", "lock_age_s", where='| is_statement_active="0"', site=SITE)
+    exclusive = rows("show_locks", *_LOCK, "lock_age_s", where='| lock_mode=~"(?i)exclusive"', site=SITE)
+    objects = rows("show_locks", "statement_id", "username", "locked_object", site=SITE)
+    per_object = f"sum by (cluster, instance, statement_id, username, locked_object) (count_over_time({objects} [{NOW}]))"
+    age = {"unit": "s", "thresholds": above(thresholds.LOCK_SECONDS)}
+    return board(
+        "locks",
+        "SQreamDB: locks",
+        "Who holds what for how long, and which of it nobody will release.",
+        [
+            Section(
+                "Now",
+                [
+                    number("Locks", "Mean of the polls within two minutes.", per_poll(held, "show_locks", site=SITE), decimals=1),
+                    number("Oldest lock", "Within two minutes.", extreme("max", held, "lock_age_s"), **age),
+                    number(
+                        "Orphaned locks now",
+                        "Locks whose statement is not active, as the mean of the polls; SQreamDB tells from 4.7 on.",
+                        per_poll(orphaned, "show_locks", site=SITE),
+                        decimals=1,
+                        thresholds=above(1),
+                    ),
+                    number(
+                        "Exclusive locks",
+                        "Mean of the polls within two minutes; these are what others wait for.",
+                        per_poll(exclusive, "show_locks", site=SITE),
+                        decimals=1,
+                    ),
+                ],
+            ),
+            Section(
+                "Who holds what",
+                [
+                    listing(
+                        "Who holds what, for how long",
+                        "Every lock of the last two minutes.",
+                        extreme("max", held, "lock_age_s", *_LOCK, "is_statement_active", "server"),
+                        "held",
+                        (*_LOCK, "is_statement_active", "server"),
+                        **age,
+                    ),
+                    listing(
+                        "Orphaned locks",
+                        "Their statement is not active any more, so it will not release them.",
+                        extreme("max", orphaned, "lock_age_s", *_LOCK),
+                        "held",
+                        _LOCK,
+                        unit="s",
+                        thresholds=above(thresholds.ORPHANED_LOCK_SECONDS),
+                    ),
+                    listing(
+                        "Blockers",
+                        "Exclusive locks, oldest first: everybody else who wants the object waits.",
+                        extreme("max", exclusive, "lock_age_s", *_LOCK),
+                        "held",
+                        _LOCK,
+                        span=12,
+                        **age,
+                    ),
+                    listing(
+                        "Objects per statement",
+                        "How many objects one statement holds.",
+                        f"count by (cluster, instance, statement_id, username) ({per_object})",
+                        "objects",
+                        ("statement_id", "username"),
+                        span=12,
+                    ),
+                ],
+            ),
+            Section(
+                "Over time",
+                [
+                    course(
+                        "Locks per user",
+                        "Mean of the polls in each point.",
+                        per_poll(held, "show_locks", "username", over="$__auto", site=SITE),
+                        legend=series("username"),
+                        stacked=True,
+                    ),
+                    course(
+                        "Oldest lock per user",
+                        "A line that only rises is a lock that nobody releases.",
+                        extreme("max", held, "lock_age_s", "username", over="$__auto"),
+                        legend=series("username"),
+                        **age,
+                    ),
+                    lines("Lines", "The records, with the text of the statements.", rows("show_locks", site=SITE)),
+                ],
+            ),
+        ],
+    )

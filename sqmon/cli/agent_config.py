@@ -1,0 +1,79 @@
+"""The configuration of an agent for this installation: a template of `sqmon/agents` with its four facts filled in."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import socket
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from sqmon.cli import exit_codes
+from sqmon.config import options, settings
+from sqmon.errors import ConfigError
+
+_TEMPLATES = Path(__file__).parent.parent / "agents"
+
+SHIPPED = {
+    "alloy": "config.alloy",
+    "promtail": "promtail.yaml",
+    "fluent-bit": "fluent-bit.yaml",
+    "vector": "vector.yaml",
+    "otel": "otel.yaml",
+    "offline": "offline.alloy",
+    "environment": "alloy.env",
+}
+"""What can be printed: its name on the command line -> its file, here as a template and in the repository's `alloy/` as printed."""
+
+# What none of the files' languages has a use for of its own; `*` and its like would also be read as a pattern in a path.
+_HARMLESS = re.compile(r"[A-Za-z0-9/_.:+ -]+")
+_PLAIN = re.compile(r"[A-Za-z0-9_.:+-]+")
+
+
+OPTIONS = {"installation": options.named("log_dir", "loki_host", "loki_port", "cluster")}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the name of the agent."""
+    parser.add_argument("agent", choices=SHIPPED, help="whose configuration; `offline` is Alloy's for segments that were carried out")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the configuration."""
+    log_dir = (args.log_dir or settings.default_log_dir()).absolute()
+    here = Installation(log_dir, args.loki_host, args.loki_port, args.cluster, socket.gethostname())
+    sys.stdout.write(printed(args.agent, here))
+    return exit_codes.OK
+
+
+class Installation(NamedTuple):
+    """What differs from one installation to the next."""
+
+    log_dir: Path
+    loki_host: str = "localhost"
+    loki_port: int = 3100
+    cluster: str = ""
+    instance: str = "localhost"
+
+
+def printed(name: str, installation: Installation) -> str:
+    """Return the text of the file called `name` in SHIPPED; raises ConfigError for a value that its language would misread."""
+    values = {
+        "log_dir": str(installation.log_dir),
+        "loki_host": installation.loki_host,
+        "loki_port": str(installation.loki_port),
+        "cluster": installation.cluster or "default",
+        "instance": installation.instance,
+    }
+    problems = [
+        f"--{key}: {value!r} can't be written into an agent's configuration; use letters, digits and . _ : + -"
+        for key, value in values.items()
+        if not (_HARMLESS if key == "log_dir" else _PLAIN).fullmatch(value)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    text = (_TEMPLATES / SHIPPED[name]).read_text("utf-8")
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
+    return text

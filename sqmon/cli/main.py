@@ -1,0 +1,119 @@
+"""The command line: `sqmon [COMMAND] [OPTIONS]`, and what each way of failing means as an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from typing import Mapping, NoReturn, Optional, Protocol, Sequence, cast
+
+from sqmon import __version__, stdio
+from sqmon.cli import exit_codes
+from sqmon.config import options
+from sqmon.errors import ConfigError, SqmonError
+
+COMMANDS: Mapping[str, str] = {
+    "run": "check, then one worker per metric until SIGTERM or Ctrl-C",
+    "check": "the start-up checks alone, a line each",
+    "once": "poll once and print the records; nothing is written",
+    "status": "what each metric is doing now; exit code 0 healthy, 1 degraded, 2 not running",
+    "agent-config": "the configuration of Alloy (or another agent) for this installation",
+    "demo": "a simulated SQreamDB, the service, and a live view; needs no database",
+    "simulate": "a simulated SQreamDB alone",
+}
+"""Each command and its summary; its module, of the same name, is imported only when it runs."""
+
+
+class Command(Protocol):
+    """The module of one command."""
+
+    OPTIONS: Mapping[str, tuple[options.Option, ...]]
+    """Its options by heading; each can also come from the environment."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add what is not an option."""
+        ...
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it and return the exit code; raises SqmonError for what is the user's or the world's fault."""
+        ...
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run one command and return its exit code: 0 clean, 1 the world is wrong (one line says how), 2 usage, 3 a bug."""
+    stdio.ensure_open()
+    words = options.spell(sys.argv[1:] if argv is None else argv)
+    name = words.pop(0) if words and not words[0].startswith("-") else "run"
+    if name not in COMMANDS:
+        _usage(f"unknown command {name!r}; the commands are {', '.join(COMMANDS)}")
+    command = load(name)
+    parser = parser_of(name, command)
+    options.environment_defaults(parser, command.OPTIONS, os.environ)
+    args = parser.parse_args(words)
+    args.password_in_ps = any(word.split("=")[0] == "--password" for word in words)
+    try:
+        return command.run(args)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"sqmon: {problem}", file=sys.stderr)
+        return exit_codes.FAILED
+    except SqmonError as error:
+        print(f"sqmon: {error}", file=sys.stderr)
+        return exit_codes.FAILED
+    except KeyboardInterrupt:
+        return exit_codes.OK
+    except BrokenPipeError:
+        # The reader of our output has gone; Python must not fail again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.OK
+    except Exception:  # noqa: BLE001 - the last line of defence
+        traceback.print_exc()
+        print("sqmon: this is a bug; please report it with the lines above", file=sys.stderr)
+        return exit_codes.BUG
+
+
+def load(name: str) -> Command:
+    """Return the module of the command called `name`."""
+    return cast("Command", importlib.import_module(f"sqmon.cli.{name.replace('-', '_')}"))
+
+
+def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
+    """Return the parser of one command; `run`'s also lists the other commands, since `sqmon --help` is its help."""
+    summary = COMMANDS[name]
+    description = summary[0].upper() + summary[1:] + "."
+    if name == "run":
+        width = max(map(len, COMMANDS))
+        listed = "\n".join(f"  {word:{width}}  {summary}" for word, summary in COMMANDS.items())
+        description = (
+            "sqmon polls SQreamDB's utility functions and writes each row as one JSON line.\n\n"
+            f"commands:\n{listed}\n\n`sqmon` alone is `sqmon run`; sqmon COMMAND --help lists the options of a command."
+        )
+    environment = "Every option can be given as SQMON_<NAME> in the environment, and every --a_b also as --a-b."
+    parser = _Parser(
+        prog="sqmon" if name == "run" else f"sqmon {name}",
+        usage="sqmon [COMMAND] [options]" if name == "run" else None,
+        description=description,
+        epilog=environment if command.OPTIONS else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    if name == "run":
+        parser.add_argument("--version", action="version", version=f"sqmon {__version__}")
+    command.add_arguments(parser)
+    options.add_options(parser, command.OPTIONS)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a usage error in one line, like every other error, instead of printing all options."""
+
+    def error(self, message: str) -> NoReturn:
+        """See argparse."""
+        _usage(message, self.prog)
+
+
+def _usage(text: str, prog: str = "sqmon") -> NoReturn:
+    print(f"sqmon: {text}; see {prog} --help", file=sys.stderr)
+    raise SystemExit(exit_codes.USAGE)

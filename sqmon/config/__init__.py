@@ -1,0 +1,1 @@
+"""What the operator says: settings, options, the metrics file and what it may poll, as frozen values."""

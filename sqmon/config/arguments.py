@@ -1,0 +1,77 @@
+"""The settings of a run, made from what was said on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from sqmon.config import settings
+from sqmon.config.settings import Connection, Output, Outside, Retention, Settings
+from sqmon.errors import ConfigError
+
+_MIB = 1 << 20
+
+
+def connection_of(args: argparse.Namespace) -> Connection:
+    """Return where to log in; raises ConfigError for what can't be sent to SQreamDB."""
+    return Connection(
+        host=args.host,
+        port=args.port,
+        database=args.database,
+        user=args.user,
+        service=args.service,
+        clustered=args.clustered,
+        use_ssl=args.use_ssl,
+        server_timezone=args.server_timezone,
+        password_file=args.password_file,
+        password=args.password,
+    )
+
+
+def outside_of(args: argparse.Namespace) -> Outside:
+    """Return what the start-up checks ask after; raises ConfigError."""
+    return Outside(
+        connection=connection_of(args),
+        allow_gpu=args.allow_gpu,
+        loki=None if args.log_file_path is not None else (args.loki_host, args.loki_port),
+        startup_timeout=args.startup_timeout,
+    )
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Return the settings of a run; raises ConfigError."""
+    single_file, log_dir = None, args.log_dir
+    if args.log_file_path is not None:
+        if args.log_file_path.endswith(os.sep) or Path(args.log_file_path).is_dir():
+            log_dir = Path(args.log_file_path)
+        elif args.log_dir is not None:
+            raise ConfigError(["--log_dir: segments and a --log_file_path FILE exclude each other; give one of them"])
+        else:
+            single_file = Path(args.log_file_path)
+            log_dir = single_file.parent
+    output = Output(
+        log_dir=log_dir or settings.default_log_dir(),
+        single_file=single_file,
+        segment_bytes=int(args.segment_mb * _MIB),
+        segment_seconds=args.segment_hours * 3600,
+        buffer_bytes=int(args.buffer_mb * _MIB),
+        backups=args.file_backups,
+        fsync=args.fsync,
+    )
+    return Settings(
+        connection=connection_of(args),
+        output=output,
+        metrics_file=args.metrics_file or settings.default_metrics_file(),
+        outside=outside_of(args),
+        query_timeout=args.query_timeout,
+        retention=Retention(
+            seconds=args.retention_days * 86400,
+            bytes=int(args.retention_mb * _MIB),
+            min_free_bytes=int(args.min_free_mb * _MIB),
+            agent_positions=args.agent_positions,
+        ),
+        cluster=args.cluster,
+        metrics_port=args.metrics_port,
+        metrics_address=args.metrics_address,
+    )

@@ -1,0 +1,212 @@
+"""The one place that knows pysqream: a login, a statement, its rows, and a clean end to each of them.
+
+pysqream has no timeouts after connecting, sends pings from threads that keep a process alive, wraps the server's error texts, takes some
+of them for success, and talks to the network from finalizers. The remedies sit on the three seams that 5.0.0 and 6.3.0 share: the raw
+socket (a deadline, and pings sent by the waiting reader itself), the text answer (an error is an error at every step), the finalizer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import gc
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any, Callable, Iterator, NamedTuple
+
+from sqmon.config.settings import Connection
+from sqmon.database.deadline_socket import Guard, GuardedSocket, ReaderPings
+from sqmon.database.error_texts import explained, readable
+from sqmon.errors import DatabaseError, StatementError
+
+_CLOSE_SECONDS = 1.0
+
+
+class Result(NamedTuple):
+    """What a statement returned: the column names exactly as the server sent them, and one tuple per row."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+_guard: contextvars.ContextVar[Guard] = contextvars.ContextVar("guard")
+
+
+def _timeout(self: Any, seconds: Any = "not passed") -> Any:
+    """SQSocket.timeout: pysqream calls it with 10 before it connects and with None once it is connected."""
+    guard = _guard.get()
+    if seconds == "not passed":
+        return self.s.gettimeout()
+    if isinstance(self.s, GuardedSocket):
+        self.s.settimeout(seconds)
+    elif seconds is None:
+        self.s = guard.watch(self.s)
+    else:
+        guard.connecting(self.s)
+        self.s.settimeout(min(seconds, guard.remaining()))
+    return None
+
+
+def _answer_or_raise(get_response: Callable[..., Any]) -> Callable[..., Any]:
+    """Client.get_response, with an answer that is an error raised at whatever step it comes."""
+
+    def get_checked(self: Any, is_text_msg: bool = True) -> Any:
+        response = get_response(self, is_text_msg)
+        if is_text_msg and '"error"' in response:
+            answer = json.loads(response)
+            if isinstance(answer, dict) and "error" in answer:
+                failure = StatementError(readable(str(answer["error"])))
+                _guard.get().fail(failure)
+                raise failure
+        return response
+
+    return get_checked
+
+
+@contextlib.contextmanager
+def _lean_import(folder: str, *, stubs: bool) -> Iterator[None]:
+    """Let pysqream be imported without what it needs only for inserts, without its `vmstat -s`, and without leaving its folder on sys.path.
+
+    5.0.0 imports pyarrow for a type map that nothing reads and numpy for inserts: together they are three quarters of a worker's memory.
+    Its folder goes first while it is imported, since it imports its own ping.py by the bare name.
+    """
+    path, popen, absent = (
+        list(sys.path),
+        subprocess.Popen,
+        [name for name in ("pyarrow", "numpy") if stubs and name not in sys.modules],
+    )
+
+    class NoVmstat:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def communicate(self) -> tuple[bytes, bytes]:
+            return b"0 K total memory\n", b""
+
+    for name in absent:
+        stub = types.ModuleType(name)
+        stub.__dict__.update(bool_=bool, csv=None, __getattr__=lambda _: lambda *_: None)
+        sys.modules[name] = stub
+    sys.path.insert(0, folder)
+    subprocess.Popen = NoVmstat  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        subprocess.Popen = popen  # type: ignore[misc]
+        sys.path[:] = path
+        for name in absent:
+            del sys.modules[name]
+
+
+def _import_pysqream() -> Any:
+    """Import pysqream and lay the remedies over it; return the module."""
+    spec = importlib.util.find_spec("pysqream")
+    if spec is None or spec.loader is None or spec.origin is None:
+        raise DatabaseError("pysqream is not installed: pip install pysqream==5.0.0")
+    folder = Path(spec.origin).parent
+    version_5 = (folder / "SQSocket.py").exists()
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["pysqream"] = module
+    with _lean_import(str(folder), stubs=version_5):
+        spec.loader.exec_module(module)
+        ping: Any = importlib.import_module("pysqream.ping")
+        connection = importlib.import_module("pysqream.connection")
+        sockets = importlib.import_module("pysqream.SQSocket" if version_5 else "pysqream.server.sqsocket")
+        clients = sockets if version_5 else importlib.import_module("pysqream.server.sqclient")
+    client = clients.Client if version_5 else clients.SQClient
+    ping.PingLoop = lambda *_: ReaderPings(_guard.get())
+    sockets.SQSocket.timeout = _timeout
+    client.get_response = _answer_or_raise(client.get_response)
+    # The finalizer would send closeConnection, and wait for the answer, whenever the collector finds a connection.
+    del connection.Connection.__del__
+    return module
+
+
+_pysqream = _import_pysqream()
+
+
+class Database:
+    """One login and one cursor for the life of a worker; after any error it is closed and can't be used again.
+
+    Every method raises DatabaseError or a kind of it, with a text for people, and nothing else.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._to = connection
+        self._guard = Guard()
+        self._connection: Any = None
+        self._cursor: Any = None
+
+    def connect(self, seconds: float) -> None:
+        """Log in within `seconds`. Raises LoginError when the server refuses the role or its password."""
+        to = self._to
+        password = to.read_password()
+        with self._step(seconds, login=True):
+            self._connection = _pysqream.connect(
+                to.host,
+                to.port,
+                to.database,
+                to.user,
+                password,
+                clustered=to.clustered,
+                use_ssl=to.use_ssl,
+                service=to.service,
+            )
+            self._cursor = self._connection.cursor()
+
+    def execute(self, sql: str, seconds: float) -> None:
+        """Send `sql` and have it run; the server's error is a StatementError, silence for `seconds` a QueryTimeoutError."""
+        with self._step(seconds):
+            self._cursor.execute(sql)
+            if not self._cursor.description:
+                raise StatementError("the server returned no result set")
+
+    def fetch(self, seconds: float) -> Result:
+        """Return every row of the statement that was executed last."""
+        with self._step(seconds), _collector_off():
+            # fetchmany loses rows in 6.3.0 when a result comes in several chunks, so it is all or nothing.
+            rows = self._cursor.fetchall()
+            return Result([column[0] for column in self._cursor.description], rows)
+
+    def close(self) -> None:
+        """Say goodbye, for a second at most, and close the sockets."""
+        with contextlib.suppress(DatabaseError):
+            if self._connection is not None and self._guard.failure is None:
+                with self._step(_CLOSE_SECONDS):
+                    self._connection.close()
+        self._guard.fail(ConnectionAbortedError("closed"))
+        self._guard.shut()
+
+    @contextlib.contextmanager
+    def _step(self, seconds: float, *, login: bool = False) -> Iterator[None]:
+        token = _guard.set(self._guard)
+        self._guard.start(seconds)
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - pysqream raises whatever comes to hand
+            self._guard.fail(error)
+            raise explained(self._guard.failure or error, f"{self._to.host}:{self._to.port}", login=login) from None
+        except BaseException:
+            self._guard.fail(ConnectionAbortedError("interrupted"))
+            raise
+        finally:
+            _guard.reset(token)
+            if self._guard.failure is not None:
+                self._guard.shut()
+
+
+@contextlib.contextmanager
+def _collector_off() -> Iterator[None]:
+    """Spare the collector a million new values that can't be part of a cycle: it would look through them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

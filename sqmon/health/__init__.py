@@ -1,0 +1,1 @@
+"""How the service is, for outsiders: the status file, Prometheus, systemd."""

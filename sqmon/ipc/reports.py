@@ -1,0 +1,74 @@
+"""What a worker tells the supervisor, over its pipe: small messages; nothing comes back."""
+
+from __future__ import annotations
+
+from typing import Optional, Union
+
+import msgspec
+
+from sqmon.storage.writer import Dropped, Sealed
+
+
+class Step(msgspec.Struct, tag="step", frozen=True):
+    """The worker begins something; if nothing else is heard for longer than `seconds`, it hangs."""
+
+    name: str
+    """login, execute, fetch, write or wait."""
+    seconds: float
+
+
+class Connected(msgspec.Struct, tag="connected", frozen=True):
+    """The login worked."""
+
+
+class Polled(msgspec.Struct, tag="polled", frozen=True, omit_defaults=True):
+    """A poll is over and its lines are where they will stay."""
+
+    poll: int
+    status: str
+    """ok, empty, error or timeout."""
+    rows: int
+    duration_ms: float
+    late_ms: float
+    skipped: int
+    """Ticks before this one that had no poll."""
+    first_seq: Optional[int] = None
+    last_seq: Optional[int] = None
+    error: Optional[str] = None
+    result: Optional[list[str]] = None
+    """What a state-changing call returned."""
+
+
+class SegmentSealed(msgspec.Struct, tag="sealed", frozen=True):
+    """A segment is complete: nobody writes to it any more."""
+
+    sealed: Sealed
+
+
+class RecordsDropped(msgspec.Struct, tag="dropped", frozen=True):
+    """Records found no place, neither in a file nor in the buffer."""
+
+    dropped: Dropped
+
+
+class Pending(msgspec.Struct, tag="pending", frozen=True):
+    """Lines wait in memory because the disk does not take them; 0 bytes when that is over."""
+
+    trouble: str
+    """In words, without the name of what is written."""
+    bytes: int
+
+
+class Failed(msgspec.Struct, tag="failed", frozen=True):
+    """Why the worker is about to end by itself."""
+
+    kind: str
+    """refused (the login), connection, statement, timeout or bug."""
+    error: str
+    traceback: str = ""
+
+
+Report = Union[Step, Connected, Polled, SegmentSealed, RecordsDropped, Pending, Failed]
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Report).decode

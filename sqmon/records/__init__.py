@@ -1,0 +1,1 @@
+"""Rows become lines: values, computed columns, names, truncation and encoding; no I/O."""

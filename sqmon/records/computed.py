@@ -1,0 +1,194 @@
+"""Columns that sqmon adds to the rows of a metric: ages, days and ratios, because LogQL can't calculate with dates."""
+
+from __future__ import annotations
+
+import datetime as dt
+from operator import add
+from typing import Any, Callable, Hashable, Optional, Sequence, Union, overload
+
+from sqmon.config import catalogue
+from sqmon.config.time_zone import Zone
+from sqmon.records.column_names import normalised
+
+Row = tuple[Any, ...]
+Values = Sequence[Any]
+
+_LONGEST_TIME = 40
+_SKEW_SECONDS = 300.0  # what the server's clock may be ahead of ours before a repeated hour is taken for its first pass
+
+
+def moment(value: object) -> Optional[dt.datetime]:
+    """Return the time that the server wrote, year first or day first, with seconds or finer; None for what is none."""
+    if isinstance(value, dt.datetime):
+        return value
+    if isinstance(value, dt.date):
+        return dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the server's strings carry no zone
+    if not isinstance(value, str) or len(value) > _LONGEST_TIME:
+        return None
+    text = value.strip()
+    if text[2:3] in ("-", "/", "."):
+        text = f"{text[6:10]}-{text[3:5]}-{text[:2]}{text[10:]}"
+    whole, point, fraction = text.partition(".")
+    if point:
+        text = f"{whole}.{fraction[:6]:0<6}"  # Python before 3.11 reads 3 or 6 digits only
+    try:
+        return dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+class Moment:
+    """The time of a poll, and how long before it things were; remembers each text, since many rows share few of them."""
+
+    def __init__(self, now_ns: int, zone: Zone) -> None:
+        self._now = now_ns / 1e9
+        self._zone = zone
+        self._ages: dict[Hashable, Optional[int]] = {}
+        self._today: Optional[dt.date] = None
+
+    def ages(self, values: Values) -> Values:
+        """Return whole seconds since each of `values`, None for what is no time; below zero when the server's clock or zone differs."""
+        ages = self._ages
+        try:
+            for value in set(values).difference(ages):
+                ages[value] = self._age(value)
+        except TypeError:  # an array in such a column can't be hashed, and is no time
+            return [None] * len(values)
+        return list(map(ages.__getitem__, values))
+
+    def days_until(self, value: object) -> Optional[int]:
+        """Return the days from today, as the server's calendar has it, to the date `value`."""
+        found = moment(value)
+        if found is None:
+            return None
+        if self._today is None:
+            self._today = dt.datetime.fromtimestamp(self._now, self._zone or dt.timezone.utc).astimezone(self._zone).date()
+        return (found.date() - self._today).days
+
+    def _age(self, value: object) -> Optional[int]:
+        found = moment(value)
+        if found is None:
+            return None
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=self._zone)
+        try:
+            # An hour that the clock goes through twice counts as its second pass as soon as that is possible: the younger age.
+            since = found.replace(fold=1).timestamp()
+            if since > self._now + _SKEW_SECONDS:
+                since = found.replace(fold=0).timestamp()
+        except (OverflowError, OSError, ValueError):
+            return None
+        return int(self._now - since)
+
+
+Formula = Callable[[Moment, Sequence[Values]], Values]
+
+
+def _age(when: Moment, given: Sequence[Values]) -> Values:
+    return when.ages(given[0])
+
+
+def _days(when: Moment, given: Sequence[Values]) -> Values:
+    return [when.days_until(value) for value in given[0]]
+
+
+def _used_ratio(_: Moment, given: Sequence[Values]) -> Values:
+    """Used by the licence's own measure: the compressed or the uncompressed size, as `compress_type` says."""
+    return [_ratio(_number(whole if kind == "uncompressed" else packed), _number(limit)) for kind, packed, whole, limit in zip(*given)]
+
+
+def _ratio(used: Optional[float], limit: Optional[float]) -> Optional[float]:
+    return round(used / limit, 6) if used is not None and limit else None
+
+
+def _number(value: Any) -> Optional[float]:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+_SIZES = ("compress_type", "compressed_cluster_size", "uncompressed_cluster_size", "cluster_size_limit")
+_FORMULAS: dict[str, tuple[tuple[str, tuple[str, ...], Formula], ...]] = {
+    "show_locks": (
+        ("lock_age_s", ("lock_start_time",), _age),
+        ("statement_age_s", ("statement_start_time",), _age),
+    ),
+    "show_server_status": (
+        ("statement_age_s", ("statementstarttime",), _age),
+        ("status_age_s", ("statementstatusstart",), _age),
+    ),
+    "get_license_info": (
+        ("days_to_expiration", ("expiration_date",), _days),
+        ("size_used_ratio", _SIZES, _used_ratio),
+    ),
+}
+
+
+class Computation:
+    """The computed columns of one metric, decided once for all polls that return the same columns."""
+
+    def __init__(self, metric: str, *, query: str, user: str, zone: Zone) -> None:
+        self._metric = metric
+        self._zone = zone
+        self._own = (_words(query), user)
+        self._columns: tuple[str, ...] = ()
+        self._plan: list[tuple[str, list[int], Formula]] = []
+
+    def extended(self, columns: Sequence[str], rows: Sequence[Row], now_ns: int) -> tuple[Sequence[str], Sequence[Row]]:
+        """Return columns and rows with the computed ones last; those whose sources the server doesn't send are left out."""
+        if tuple(columns) != self._columns:
+            self._columns, self._plan = tuple(columns), self._planned(columns)
+        if not self._plan or not rows:
+            return columns, rows
+        return [*columns, *(name for name, _, _ in self._plan)], _Extended(rows, self._plan, Moment(now_ns, self._zone))
+
+    def _planned(self, columns: Sequence[str]) -> list[tuple[str, list[int], Formula]]:
+        function = catalogue.FUNCTIONS.get(self._metric)
+        aliases = function.aliases if function else {}
+        places = {aliases.get(name, name): place for place, name in enumerate(normalised(columns, ()))}
+        formulas = list(_FORMULAS.get(self._metric, ()))
+        if self._metric == "show_server_status":
+            sources = ("statement", "user_name") if "user_name" in places else ("statement",)
+            formulas.append(("is_self", sources, self._is_self))
+        return [
+            (name, [places[source] for source in sources], formula)
+            for name, sources, formula in formulas
+            if all(source in places for source in sources)
+        ]
+
+    def _is_self(self, _: Moment, given: Sequence[Values]) -> Values:
+        """Whether the statement is the one that this poll consists of: its text and its role."""
+        text, user = self._own
+        own = [_words(statement) == text for statement in given[0]]
+        return own if len(given) == 1 else [is_own and role == user for is_own, role in zip(own, given[1])]
+
+
+def _words(statement: object) -> str:
+    return " ".join(statement[:200].lower().rstrip("; \n").split()) if isinstance(statement, str) else ""
+
+
+class _Extended(Sequence[Row]):
+    """Rows that get their computed values when they are taken, so that a large poll isn't in memory twice."""
+
+    def __init__(self, rows: Sequence[Row], plan: Sequence[tuple[str, list[int], Formula]], when: Moment) -> None:
+        self._rows = rows
+        self._plan = plan
+        self._when = when
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+
+    def __getitem__(self, index: Union[int, slice]) -> Union[Row, Sequence[Row]]:
+        part = self._rows[index] if isinstance(index, slice) else [self._rows[index]]
+        if not part:
+            return part
+        computed = [formula(self._when, [[row[place] for row in part] for place in places]) for _, places, formula in self._plan]
+        extended = list(map(add, part, zip(*computed)))
+        return extended if isinstance(index, slice) else extended[0]

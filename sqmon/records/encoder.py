@@ -1,0 +1,185 @@
+"""Rows and events made into lines: a row with its metadata is a record, a record as JSON text is a line."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import sys
+from itertools import repeat, starmap
+from operator import add
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union
+
+import msgspec
+
+from sqmon.records import truncation
+from sqmon.records.column_names import normalised
+from sqmon.records.values import LARGEST_INT, plain, plain_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+MAX_LINE = 32 * 1024 - 1  # bytes of a line, its newline included: Fluent Bit stops reading a file at a longer one
+
+_METADATA = ("ts", "seq", "metric", "run_id", "poll", "poll_rows", truncation.KEY)
+_EVENT_METADATA = ("ts", "seq", "metric", "run_id", "level", "event", truncation.KEY)
+
+_BATCH_ROWS = 512
+_BATCH_BYTES = 256 * 1024
+_LONG = 8 * 1024  # characters: rows with longer strings are encoded one by one, which bounds the memory of a batch
+
+# One call of msgspec looks at every value of a batch in C; a loop here would cost more than encoding does.
+_Simple = Union[
+    None,
+    bool,
+    Annotated[int, msgspec.Meta(ge=-LARGEST_INT, le=LARGEST_INT)],
+    Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)],  # Decimals pass too, NaN doesn't
+    Annotated[str, msgspec.Meta(max_length=_LONG)],
+]
+_SIMPLE_ROWS = list[tuple[_Simple, ...]]
+
+_encoder = msgspec.json.Encoder()
+_NANOSECONDS = tuple(f"{number:03d}Z" for number in range(1000))
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+
+
+class Batch(NamedTuple):
+    """Whole lines, each with its newline, whose seq run without a hole from `first_seq` to `last_seq`."""
+
+    data: bytes
+    lines: int
+    first_seq: int
+    last_seq: int
+
+
+def new_run_id(now_ns: int) -> str:
+    """An id for one process: the UTC second and four random hexadecimal digits."""
+    return f"{_moment(now_ns // 1000):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+class Encoder:
+    """The lines of one stream in one run; owns their `seq`, counted from 1, and their strictly increasing `ts`."""
+
+    def __init__(self, metric: str, run_id: str, *, last_ns: int = 0) -> None:
+        self.seq = 0
+        self.last_ns = last_ns
+        # The raw value of "metric" and the keys that follow it, as in `common` below.
+        self._identity = b'%b,"run_id":%b' % (_encoder.encode(metric), _encoder.encode(run_id))
+        self._columns: Sequence[str] = ()
+        self._shape = _Shape(())
+        self._batch_rows = 16  # until the size of a row is known
+
+    def rows(self, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, poll: int, started_ns: int) -> Iterator[Batch]:
+        """Yield the records of one poll in batches of bounded size, each ready for one append; no row, no batch.
+
+        `started_ns` is the poll's start; a row's `ts` is one nanosecond after that of the row before it. `seq` counts
+        a batch as soon as it is yielded.
+        """
+        columns = tuple(columns)
+        if columns != self._columns:
+            self._columns, self._shape = columns, _Shape(normalised(columns, _METADATA))
+        # A raw value is copied as it is, so that one field can bring the keys that are the same for all rows.
+        common = msgspec.Raw(b'%b,"poll":%d,"poll_rows":%d' % (self._identity, poll, len(rows)))
+        self.last_ns = max(started_ns, self.last_ns + 1) - 1
+        start = 0
+        while start < len(rows):
+            part = rows[start : start + self._batch_rows]
+            batch = self._fast(part, common)
+            if batch is None:
+                yield from self._one_by_one(part, common)
+            else:
+                self._advance(len(part))
+                yield batch
+                self._batch_rows = max(1, min(_BATCH_ROWS, len(part) * _BATCH_BYTES // len(batch.data)))
+            start += len(part)
+
+    def event(self, level: str, event: str, fields: Mapping[str, Any], *, now_ns: int) -> Batch:
+        """The one line of an event of the service's own stream."""
+        self.last_ns = max(now_ns, self.last_ns + 1) - 1
+        common = b'%b,"level":%b,"event":%b' % (self._identity, _encoder.encode(plain(level, 16)), _encoder.encode(plain(event, 64)))
+        names = normalised(tuple(fields), _EVENT_METADATA)
+        return self._single(common, dict(zip(names, map(plain, fields.values()))))
+
+    def _fast(self, rows: Sequence[tuple[Any, ...]], common: msgspec.Raw) -> Union[Batch, None]:
+        """All rows in one go, or None when there is a line that must be cut or a string that is no valid text."""
+        count = len(rows)
+        try:
+            msgspec.convert(rows, _SIMPLE_ROWS)
+        except (msgspec.ValidationError, ValueError):  # the second for a signalling NaN
+            worked = plain_rows(rows, _LONG)
+            if worked is None:
+                return None
+            rows = worked
+        numbers = range(self.seq + 1, self.seq + 1 + count)
+        heads = zip(_stamps(self.last_ns + 1, count), numbers, repeat(common))
+        try:
+            # Everything per row stays in C: tuples added to tuples, then called with.
+            records = list(starmap(self._shape.struct, map(add, heads, rows)))
+            data = _encoder.encode_lines(records)
+        except (UnicodeEncodeError, TypeError):  # the second for rows that aren't tuples and for subclasses of str
+            return None
+        return Batch(data, count, numbers[0], numbers[-1]) if _lines_fit(data) else None
+
+    def _one_by_one(self, rows: Sequence[tuple[Any, ...]], common: msgspec.Raw) -> Iterator[Batch]:
+        lines: list[Batch] = []
+        size = 0
+        for row in rows:
+            line = self._single(bytes(common), dict(zip(self._shape.names, map(plain, row))))
+            lines.append(line)
+            size += len(line.data)
+            if size > _BATCH_BYTES:
+                yield _joined(lines)
+                lines, size = [], 0
+        if lines:
+            yield _joined(lines)
+
+    def _single(self, common: bytes, fields: dict[str, Any]) -> Batch:
+        (ts,) = _stamps(self.last_ns + 1, 1)
+        head = msgspec.Raw(b'"%b","seq":%d,"metric":%b' % (ts.encode(), self.seq + 1, common))
+        data = truncation.shortened(head, fields, MAX_LINE)
+        self._advance(1)
+        return Batch(data, 1, self.seq, self.seq)
+
+    def _advance(self, count: int) -> None:
+        self.seq += count
+        self.last_ns += count
+
+
+class _Shape:
+    """What is decided once for all rows with the same columns."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        keys = ("ts", "seq", "metric", *names)
+        # The keys need not be identifiers, so the fields have names of their own; gc=False because rows hold no cycles.
+        fields = [f"f{number}" for number in range(len(keys))]
+        self.struct: Any = msgspec.defstruct("Record", [(field, object) for field in fields], rename=dict(zip(fields, keys)), gc=False)
+
+
+def _joined(lines: list[Batch]) -> Batch:
+    return Batch(b"".join(line.data for line in lines), len(lines), lines[0].first_seq, lines[-1].last_seq)
+
+
+def _moment(microseconds: int) -> dt.datetime:
+    return _EPOCH + dt.timedelta(microseconds=microseconds)
+
+
+def _stamps(first_ns: int, count: int) -> list[str]:
+    """RFC 3339 stamps with nine digits, one nanosecond apart."""
+    stamps: list[str] = []
+    while count > 0:
+        microsecond, nanosecond = divmod(first_ns, 1000)
+        ends = _NANOSECONDS[nanosecond : nanosecond + count]
+        stamps += map(f"{_moment(microsecond):%Y-%m-%dT%H:%M:%S.%f}".__add__, ends)
+        first_ns += len(ends)
+        count -= len(ends)
+    return stamps
+
+
+def _lines_fit(data: bytes) -> bool:
+    """Whether every line is within MAX_LINE: hops from the last newline within reach to the next."""
+    start = 0
+    while len(data) - start > MAX_LINE:
+        start = data.rfind(b"\n", start, start + MAX_LINE) + 1
+        if start == 0:
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""Lines reach files or are reported as lost, and are read again: segments, the single file, retention."""

@@ -1,0 +1,161 @@
+"""One segment while it is written: its descriptor, its count, its checksum."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import re
+from typing import TYPE_CHECKING
+
+from sqmon.records.encoder import MAX_LINE
+from sqmon.storage.checksum import Checksum
+from sqmon.storage.permissions import create_file, make_directory
+from sqmon.storage.segment_names import SegmentName, newest, parsed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqmon.clock import Clock
+
+_TS = re.compile(rb'\{"ts":"([0-9T:-]{19})\.([0-9]{9})Z"')
+_TRIES = 1000  # names that somebody else may have taken in the same microsecond
+
+
+class Segment:
+    """A file that this process has created and that only this process appends to."""
+
+    def __init__(self, path: Path, descriptor: int, opened_at: float) -> None:
+        self.path = path
+        self.size = 0
+        self.lines = 0
+        self.ranges: list[tuple[int, int]] = []  # first and last seq, without holes; a full disk makes holes
+        self.opened_at = opened_at  # on the monotonic clock
+        self.synced_at = opened_at
+        self._descriptor = descriptor
+        self._sha256 = Checksum()
+        self._dirty = False
+        status = os.fstat(descriptor)
+        self._identity = (status.st_dev, status.st_ino)
+        self._synced_name = False
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of all bytes written so far, in hexadecimal."""
+        return self._sha256.hexdigest()
+
+    def write(self, data: memoryview) -> int:
+        """Write once, as one system call; return how many bytes went in, at least one; raises OSError."""
+        size = os.write(self._descriptor, data)
+        self._sha256.update(data[:size])
+        self.size += size
+        self._dirty = True
+        return size
+
+    def count(self, lines: int, first_seq: int) -> None:
+        """Note that `lines` more lines, from `first_seq` on, are complete."""
+        if lines:
+            self.lines += lines
+            last_seq = first_seq + lines - 1
+            if self.ranges and self.ranges[-1][1] + 1 == first_seq:
+                first_seq = self.ranges.pop()[0]
+            self.ranges.append((first_seq, last_seq))
+
+    def is_ours(self) -> bool:
+        """Whether the path still leads to this file and nobody else has changed its size."""
+        try:
+            status = self.path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # the descriptor still works when the directory may not be searched
+        return (status.st_dev, status.st_ino) == self._identity and status.st_size == self.size
+
+    def fate(self) -> str:
+        """What somebody else did that lost lines of this file, in words; empty when its lines still stand."""
+        try:
+            status = os.fstat(self._descriptor)
+        except OSError:
+            return ""
+        if status.st_nlink == 0:
+            return f"{self.path.name} was deleted by another process"
+        if status.st_size < self.size:
+            return f"{self.path.name} was truncated by another process"
+        return ""
+
+    def sync(self, now: float) -> None:
+        """Ask the disk to keep what was written; raises OSError."""
+        self.synced_at = now
+        if self._dirty:
+            os.fsync(self._descriptor)
+            self._dirty = False
+        if not self._synced_name:
+            _sync_directory(self.path.parent)
+            self._synced_name = True
+
+    def close(self) -> None:
+        """Close the descriptor; an empty file goes, since it would only cost the agent."""
+        if not self.size and self.is_ours():
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+
+def open_segment(log_dir: Path, metric: str, after: SegmentName, clock: Clock) -> tuple[Segment, SegmentName]:
+    """Create the next segment, with a name later than `after` and than all in its directory; raises OSError."""
+    directory = log_dir / metric
+    make_directory(log_dir)
+    make_directory(directory)
+    last = after
+    for _ in range(_TRIES):
+        there = newest(directory, metric)
+        last = SegmentName(max(last.microseconds, there.microseconds), max(last.number, there.number))
+        name = last.following(clock.time_ns())
+        path = directory / name.text(metric)
+        try:
+            descriptor = create_file(path, os.O_WRONLY)
+        except FileExistsError:
+            continue
+        return Segment(path, descriptor, clock.monotonic()), name
+    raise FileExistsError(f"{directory}: {_TRIES} names in a row are taken")
+
+
+def newest_ns(log_dir: Path, metric: str) -> int:
+    """The `ts` of the last whole line of the metric's segments, in nanoseconds since 1970; 0 when there is none.
+
+    For `Encoder(last_ns=...)`: with it `ts` goes on increasing when the clock has stepped back between two runs.
+    """
+    try:
+        names = sorted(path.name for path in (log_dir / metric).iterdir() if parsed(metric, path.name))
+        for name in reversed(names):
+            with (log_dir / metric / name).open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * MAX_LINE))
+                line = file.read().rpartition(b"\n")[0].rpartition(b"\n")[2]
+            match = _TS.match(line)
+            if match:
+                moment = dt.datetime.fromisoformat(f"{match[1].decode()}+00:00")
+                return int(moment.timestamp()) * 10**9 + int(match[2])
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
+def point_current(log_dir: Path, metric: str, segment: Path) -> None:
+    """Let `current/<metric>` lead to the segment, for `tail -F`; that it can't be made is no failure."""
+    link = log_dir / "current" / metric
+    fresh = link.with_name(f".{metric}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        make_directory(link.parent)
+        with contextlib.suppress(FileNotFoundError):
+            fresh.unlink()
+        fresh.symlink_to(os.path.join("..", metric, segment.name))  # noqa: PTH118 - Path has no relative parent here
+        fresh.replace(link)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,198 @@
+"""Segments: the files of one stream, each with its final name from birth, appended to by one writer and then sealed."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable, Literal, Optional
+
+from sqmon.storage.backlog import Backlog
+from sqmon.storage.segment import Segment, open_segment, point_current
+from sqmon.storage.segment_names import NO_SEGMENT
+from sqmon.storage.writer import Dropped, Sealed, reason_of, trouble_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqmon.clock import Clock
+    from sqmon.records.encoder import Batch
+
+_FSYNC_S = 5.0
+
+# The segment itself is sound after these: the same bytes may fit later.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EAGAIN})
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """When segments end, how much waits in memory, and when the disk is asked to keep what it was given."""
+
+    max_bytes: int = 64 * 1024 * 1024
+    max_age_s: float = 24 * 3600.0
+    buffer_bytes: int = 8 * 1024 * 1024
+    fsync: Literal["interval", "seal", "never"] = "interval"
+
+
+class SegmentWriter:
+    """The only writer of one stream's segments, in `log_dir/<metric>/`.
+
+    Nothing raises OSError: what can't be written waits in a bounded buffer and goes out with a later `append` or
+    `tick`; past the bound the oldest whole records are dropped and reported. The first line opens a segment. The
+    callbacks may append to this same writer, except when `close` calls them.
+    """
+
+    def __init__(
+        self,
+        log_dir: Path,
+        metric: str,
+        options: SegmentOptions,
+        *,
+        clock: Clock,
+        on_sealed: Callable[[Sealed], None],
+        on_dropped: Callable[[Dropped], None],
+    ) -> None:
+        self._log_dir = log_dir
+        self._metric = metric
+        self._options = options
+        self._clock = clock
+        self._on_sealed = on_sealed
+        self._on_dropped = on_dropped
+        self._backlog = Backlog(options.buffer_bytes, clock, on_dropped)
+        self._segment: Optional[Segment] = None
+        self._newest = NO_SEGMENT
+        self._reason = ""  # why lines wait
+        self._since_ns = 0  # when the reason arose
+        self._warning = ""  # what failed without making lines wait
+
+    @property
+    def pending(self) -> int:
+        """See LineWriter."""
+        return self._backlog.pending
+
+    @property
+    def trouble(self) -> str:
+        """See LineWriter."""
+        return trouble_of(self._metric, self._reason, self._warning, self.pending)
+
+    @property
+    def settled_seq(self) -> int:
+        """See LineWriter."""
+        return self._backlog.settled_seq
+
+    @property
+    def path(self) -> Optional[Path]:
+        """The active segment."""
+        return self._segment.path if self._segment else None
+
+    def append(self, batch: Batch) -> None:
+        """See LineWriter."""
+        self._backlog.push(batch)
+        self._flush()
+
+    def tick(self) -> None:
+        """Retry what waits, end a segment that is too old, fsync when due."""
+        self._flush()
+        segment, now = self._segment, self._clock.monotonic()
+        if segment is None or self._backlog.torn:
+            return
+        if now - segment.opened_at >= self._options.max_age_s:
+            self._seal(segment)
+        elif self._options.fsync == "interval" and now - segment.synced_at >= _FSYNC_S:
+            self._sync(segment)
+
+    def close(self) -> None:
+        """Try for the last time, report what could not be written, seal the active segment."""
+        self._flush()
+        self._backlog.give_up(self._reason, self._since_ns)
+        if self._segment:
+            self._seal(self._segment)
+
+    def _flush(self) -> None:
+        try:
+            if self._segment and not self._segment.is_ours():
+                self._abandon(self._segment)
+            while self._backlog.pending:
+                self._write_some()
+        except OSError as error:
+            if not self._reason:
+                self._since_ns = self._clock.time_ns()
+            self._reason = reason_of(error)
+            self._backlog.shrink(self._reason, self._since_ns)
+        else:
+            self._reason = ""
+            self._backlog.report()
+
+    def _write_some(self) -> None:
+        """One write of whole lines, as many as the segment may take, or the step to the next; raises OSError."""
+        data, first_seq, torn = self._backlog.head.data, self._backlog.head.first_seq, self._backlog.torn
+        segment = self._segment or self._open_next()
+        end = len(data)
+        room = max(0, self._options.max_bytes - segment.size + torn)
+        if end > room:
+            end = data.rfind(b"\n", torn, room) + 1
+            if not end:  # not one whole line fits
+                end = data.index(b"\n") + 1
+                if segment.size and not torn:
+                    if self._rotate():
+                        return
+                    end = len(data)
+        try:
+            size = segment.write(memoryview(data)[torn:end])
+        except OSError as error:
+            if error.errno not in _NO_ROOM and segment.size:
+                self._abandon(segment)
+            raise
+        segment.count(self._backlog.written(size), first_seq)
+
+    def _rotate(self) -> bool:
+        """Go on to the next segment; False when none can be made, since a long file is better than a lost line."""
+        try:
+            self._open_next()
+        except OSError as error:
+            self._warning = f"no new segment: {reason_of(error)}"
+            return False
+        return True
+
+    def _open_next(self) -> Segment:
+        """Open the next segment before the active one is sealed; raises OSError."""
+        previous = self._segment
+        self._segment, self._newest = open_segment(self._log_dir, self._metric, self._newest, self._clock)
+        self._warning = ""
+        point_current(self._log_dir, self._metric, self._segment.path)
+        if previous:
+            self._seal(previous)
+        return self._segment
+
+    def _sync(self, segment: Segment) -> None:
+        try:
+            segment.sync(self._clock.monotonic())
+        except OSError as error:
+            self._warning = f"{segment.path.name} may not survive a power loss: {reason_of(error)}"
+
+    def _seal(self, segment: Segment) -> None:
+        if self._options.fsync != "never" and segment.size:
+            self._sync(segment)
+        self._leave(segment)
+        if segment.size:
+            self._report(segment)
+
+    def _abandon(self, segment: Segment) -> None:
+        """Leave a segment that can't be appended to any more; a line half in it will be written again as a whole."""
+        self._backlog.torn = 0
+        fate = segment.fate()
+        self._leave(segment)
+        if not fate and segment.size:
+            self._report(segment)
+        now_ns = self._clock.time_ns()
+        for first_seq, last_seq in segment.ranges if fate else ():
+            self._on_dropped(Dropped(fate, now_ns, now_ns, first_seq, last_seq))
+
+    def _leave(self, segment: Segment) -> None:
+        segment.close()
+        if self._segment is segment:
+            self._segment = None
+
+    def _report(self, segment: Segment) -> None:
+        first_seq, last_seq = (segment.ranges[0][0], segment.ranges[-1][1]) if segment.ranges else (0, 0)
+        file = f"{self._metric}/{segment.path.name}"
+        self._on_sealed(Sealed(file, segment.lines, segment.size, first_seq, last_seq, segment.sha256))

@@ -1,0 +1,227 @@
+"""One file for the lines of all workers, numbered when it is full: for those who have no agent."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import Callable, Optional
+
+from sqmon.clock import Clock
+from sqmon.records.encoder import MAX_LINE, Batch
+from sqmon.storage.backlog import Backlog
+from sqmon.storage.file_lock import FileLock
+from sqmon.storage.permissions import FILE_MODE, create_file, make_directory
+from sqmon.storage.writer import Dropped, reason_of, trouble_of
+
+_FSYNC_S = 5.0
+_PATIENCE_S = 0.2  # others hold the lock for the time of one write, or while the disk is full
+_LINE_START = b'{"ts":"'
+
+
+class SingleFileWriter:
+    """A LineWriter for `path`, which any number of processes may append to at the same time through this class.
+
+    The lines of one batch stay together but for a rotation between two of them. A file that would exceed `max_bytes`
+    becomes PATH.1, that PATH.2 and so on to PATH.<backups>. Whoever moves the file away (logrotate) gets the lines
+    that are in it, the next ones start a new file. Half a line is cut off at once when the disk is full, and by the
+    next append, whose process ever it is, when its own was killed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        on_dropped: Callable[[Dropped], None],
+        max_bytes: int = 64 * 1024 * 1024,
+        backups: int = 7,
+        buffer_bytes: int = 8 * 1024 * 1024,
+    ) -> None:
+        # Through a link, rotation would rename the link and leave its target.
+        self._path = Path(os.path.realpath(path))
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._backups = backups
+        self._backlog = Backlog(buffer_bytes, clock, on_dropped)
+        self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"), FILE_MODE)
+        self._descriptor: Optional[int] = None
+        self._size = 0  # of the file, valid while the lock is held
+        self._dirty_since: Optional[float] = None
+        self._seen: Optional[tuple[int, int]] = None
+        self._reason = ""
+        self._since_ns = 0
+        self._warning = ""
+
+    @property
+    def pending(self) -> int:
+        """See LineWriter."""
+        return self._backlog.pending
+
+    @property
+    def trouble(self) -> str:
+        """See LineWriter."""
+        return trouble_of(self._path.name, self._reason, self._warning, self.pending)
+
+    @property
+    def settled_seq(self) -> int:
+        """See LineWriter."""
+        return self._backlog.settled_seq
+
+    @property
+    def path(self) -> Optional[Path]:
+        """See LineWriter."""
+        return self._path if self._descriptor is not None else None
+
+    def append(self, batch: Batch) -> None:
+        """See LineWriter."""
+        self._backlog.push(batch)
+        self._flush()
+
+    def tick(self) -> None:
+        """Retry what waits, fsync every five seconds, let go of a file that was moved or deleted."""
+        self._flush()
+        if self._dirty_since is not None and self._clock.monotonic() - self._dirty_since >= _FSYNC_S:
+            self._sync()
+        if not self._is_the_file():
+            self._leave()
+
+    def close(self) -> None:
+        """See LineWriter."""
+        self._flush()
+        self._backlog.give_up(self._reason, self._since_ns)
+        self._sync()
+        self._leave()
+        self._lock.close()
+
+    def _flush(self) -> None:
+        try:
+            while self._backlog.pending:
+                self._lock_and_write()
+        except OSError as error:
+            if not self._reason:
+                self._since_ns = self._clock.time_ns()
+            if error.errno == errno.EBADF:
+                self._descriptor = None  # closed by a stranger, one or the other
+                self._lock.forget()
+            self._reason = reason_of(error)
+            self._backlog.shrink(self._reason, self._since_ns)
+        else:
+            self._reason = ""
+            self._backlog.report()
+
+    def _lock_and_write(self) -> None:
+        """Append what goes in one write; raises OSError."""
+        make_directory(self._path.parent)
+        self._lock.acquire(self._patience())
+        try:
+            self._write_some(self._usable())
+        finally:
+            self._lock.release()
+
+    def _patience(self) -> float:
+        """How long to wait for the lock: not at all when nobody has written since it could not be had."""
+        if not self._reason:
+            return _PATIENCE_S
+        before, self._seen = self._seen, self._state()
+        return 0.0 if self._seen == before else _PATIENCE_S
+
+    def _state(self) -> Optional[tuple[int, int]]:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_size
+
+    def _write_some(self, descriptor: int) -> None:
+        data = self._backlog.head.data
+        end = len(data)
+        room = max(0, self._max_bytes - self._size)
+        if end > room:
+            end = data.rfind(b"\n", 0, room) + 1
+            if not end:
+                if self._size and not self._rotate():
+                    end = len(data)
+                else:
+                    descriptor = self._usable()
+                    end = data.rfind(b"\n", 0, self._max_bytes) + 1 or data.index(b"\n") + 1
+        size = os.write(descriptor, memoryview(data)[:end])
+        if size < end:
+            # The others must not have to wait until this process can complete its line.
+            size = data.rfind(b"\n", 0, size) + 1
+            os.ftruncate(descriptor, self._size + size)
+        self._size += size
+        if self._dirty_since is None:
+            self._dirty_since = self._clock.monotonic()
+        if not size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._backlog.written(size)
+
+    def _usable(self) -> int:
+        """The descriptor of the file that `path` leads to now, which ends with a whole line; raises OSError."""
+        if self._descriptor is None or not self._is_the_file():
+            self._leave()
+            self._descriptor = self._open()
+        self._size = os.fstat(self._descriptor).st_size
+        self._repair_end(self._descriptor)
+        return self._descriptor
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return create_file(self._path, os.O_RDWR)
+
+    def _repair_end(self, descriptor: int) -> None:
+        """Cut off the half line of a process that was killed, and end a line that isn't ours."""
+        if not self._size or os.pread(descriptor, 1, self._size - 1) == b"\n":
+            return
+        tail = os.pread(descriptor, MAX_LINE, max(0, self._size - MAX_LINE))
+        half = tail[tail.rfind(b"\n") + 1 :]
+        if half.startswith(_LINE_START[: len(half)]):
+            self._size -= len(half)
+            os.ftruncate(descriptor, self._size)
+        else:
+            self._size += os.write(descriptor, b"\n")
+
+    def _rotate(self) -> bool:
+        """Number the files anew; False when that can't be done, since a long file is better than a lost line."""
+        try:
+            if not self._backups:
+                self._path.unlink()
+            last = next((number for number in range(1, self._backups) if not self._numbered(number).exists()), self._backups)
+            for number in range(min(last, self._backups), 0, -1):
+                self._numbered(number - 1).replace(self._numbered(number))
+        except OSError as error:
+            self._warning = f"can't be rotated: {reason_of(error)}"
+            return False
+        self._warning = ""
+        return True
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
+
+    def _is_the_file(self) -> bool:
+        if self._descriptor is None:
+            return False
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # the descriptor still works when the directory may not be searched
+
+    def _sync(self) -> None:
+        self._dirty_since = None
+        if self._descriptor is not None:
+            try:
+                os.fsync(self._descriptor)
+            except OSError as error:
+                self._warning = f"may not survive a power loss: {reason_of(error)}"
+
+    def _leave(self) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,89 @@
+"""What every end of the line promises: batches get into a file, or wait, or are dropped and reported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Optional, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqmon.records.encoder import Batch
+
+
+class Dropped(NamedTuple):
+    """Records that are in no file: why, in what time, and exactly which."""
+
+    reason: str
+    since_ns: int
+    until_ns: int
+    first_seq: int
+    last_seq: int
+
+
+class Sealed(NamedTuple):
+    """A segment that nobody will append to again; `file` is relative to the log directory, `sha256` of all its bytes."""
+
+    file: str
+    lines: int
+    bytes: int
+    first_seq: int
+    last_seq: int
+    sha256: str
+
+
+class LineWriter(Protocol):
+    """The end of the line for batches: they get into a file, or wait, or are dropped and reported."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for their file."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why they wait, in words; empty when all is well."""
+        ...
+
+    @property
+    def settled_seq(self) -> int:
+        """Every seq up to here is in a file or was reported as dropped."""
+        ...
+
+    @property
+    def path(self) -> Optional[Path]:
+        """The file that is appended to, None before the first line."""
+        ...
+
+    def append(self, batch: Batch) -> None:
+        """Write the batch at once, or keep it until `tick` can; never raises OSError."""
+        ...
+
+    def tick(self) -> None:
+        """Do what is due; to be called twice a second while something is pending, else now and then."""
+        ...
+
+    def close(self) -> None:
+        """Try for the last time, report what could not be written, and leave the file."""
+        ...
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says about the error, in lower case."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
+
+
+def trouble_of(name: str, reason: str, warning: str, pending: int) -> str:
+    """What `trouble` says: why lines wait, or what failed without making them wait, or nothing."""
+    if reason:
+        return f"{name}: {reason} ({_in_words(pending)} waiting)"
+    return f"{name}: {warning}" if warning else ""
+
+
+def _in_words(size: int) -> str:
+    """A number of bytes for people."""
+    for unit in ("B", "KiB"):
+        if size < 1024:  # noqa: PLR2004
+            return f"{size} {unit}"
+        size = round(size / 1024)
+    return f"{size} MiB"

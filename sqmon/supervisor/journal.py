@@ -1,0 +1,163 @@
+"""What becomes known of each child, told in the `sqmon` stream and remembered for `status.json`."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from sqmon.clock import Clock, utc_stamp
+from sqmon.health.status_file import MetricStatus
+from sqmon.ipc.reports import Pending, Polled, RecordsDropped, Report, SegmentSealed
+from sqmon.supervisor.child import Child, Exit
+from sqmon.supervisor.event_stream import Events, dropped_fields, sealed_fields
+from sqmon.supervisor.login_gate import PAUSE_SECONDS
+from sqmon.supervisor.tally import Tally
+
+
+class Journal:
+    """Writes an event for whatever a child does or suffers, and keeps the tally of each metric."""
+
+    def __init__(self, events: Events, *, clock: Clock) -> None:
+        self._events = events
+        self._clock = clock
+        self._tallies: dict[str, Tally] = {}
+
+    def tally(self, metric: str) -> Tally:
+        """Return what is known of `metric`; a metric that is new begins now."""
+        if metric not in self._tallies:
+            self._tallies[metric] = Tally(self._clock.time_ns())
+        return self._tallies[metric]
+
+    def forget(self, metric: str) -> None:
+        """Let go of a metric that is polled no more."""
+        self._tallies.pop(metric, None)
+
+    def started(self, child: Child) -> None:
+        """Tell of a new run."""
+        self._events.write("info", "worker_start", target=child.metric.name, target_run_id=child.run_id, pid=child.pid)
+
+    def not_started(self, child: Child, error: str, restart_in: float) -> None:
+        """Tell that the system gave no process."""
+        reason = f"could not be started: {error}"
+        self.tally(child.metric.name).outage.failed(reason, child.run_id)
+        self._events.write("error", "worker_exit", target=child.metric.name, kind="died", reason=reason, restart_in_s=round(restart_in, 1))
+
+    def heard(self, child: Child, report: Report) -> None:
+        """Tell what a child reported."""
+        name = child.metric.name
+        if isinstance(report, Polled):
+            self._polled(child, report)
+        elif isinstance(report, SegmentSealed):
+            self._events.write("info", "segment_sealed", **sealed_fields(report.sealed))
+        elif isinstance(report, RecordsDropped):
+            self.tally(name).dropped += report.dropped.last_seq - report.dropped.first_seq + 1
+            self._events.write("error", "gap", **dropped_fields(name, child.run_id, report.dropped))
+        elif isinstance(report, Pending):
+            self._pending(child, report)
+
+    def ended(self, child: Child, end: Exit, restart_in: Optional[float]) -> None:
+        """Tell why a run ended, and when the next begins where that is known."""
+        name, tally = child.metric.name, self.tally(child.metric.name)
+        tally.pending = Pending("", 0)
+        if not end.planned:
+            tally.restarts += 1
+            tally.outage.failed(end.reason, child.run_id)
+        self._events.write(
+            "info" if end.planned else "error",
+            "worker_exit",
+            target=name,
+            target_run_id=child.run_id,
+            pid=end.pid,
+            kind=end.kind,
+            reason=end.reason,
+            exit_code=end.code if end.code is not None and end.code >= 0 else None,
+            signal=-end.code if end.code is not None and end.code < 0 else None,
+            lasted_s=round(end.lasted, 1),
+            restart_in_s=None if restart_in is None else round(restart_in, 1),
+            traceback=end.traceback or None,
+        )
+        if end.kind == "refused":
+            until = utc_stamp(self._clock.time_ns() + int(PAUSE_SECONDS * 1e9))
+            self._events.write("error", "login_paused", target=name, reason=end.reason, until=until)
+
+    def missing(self, child: Child) -> None:
+        """Tell what is missing of a metric that is not polled any more from now on."""
+        outage = self.tally(child.metric.name).outage
+        if outage.reason:
+            self._events.write("warning", "gap", target=child.metric.name, **outage.gap(self._clock.time_ns()))
+
+    def status(self, child: Child) -> MetricStatus:
+        """Return what there is to say of a metric now."""
+        tally, last = self.tally(child.metric.name), self.tally(child.metric.name).last_poll
+        error = tally.outage.latest or tally.pending.trouble
+        return MetricStatus(
+            name=child.metric.name,
+            state=child.state,
+            healthy=not error,
+            interval=child.metric.interval,
+            pid=child.pid,
+            run_id=child.run_id,
+            polls=tally.polls,
+            failed_polls=tally.failed_polls,
+            skipped=tally.skipped,
+            records=tally.records,
+            dropped=tally.dropped,
+            restarts=tally.restarts,
+            last_status=last.status if last else "",
+            last_rows=last.rows if last else None,
+            last_duration_ms=last.duration_ms if last else None,
+            last_success=utc_stamp(tally.last_success_ns) if tally.last_success_ns else None,
+            error=error,
+            pending_bytes=tally.pending.bytes,
+        )
+
+    def _polled(self, child: Child, polled: Polled) -> None:
+        name, tally = child.metric.name, self.tally(child.metric.name)
+        good = polled.error is None
+        tally.polls += 1
+        tally.failed_polls += not good
+        tally.skipped += polled.skipped
+        tally.last_poll = polled
+        if polled.skipped:
+            self._events.write("warning", "poll", target=name, target_run_id=child.run_id, status="skipped", skipped=polled.skipped)
+        self._events.write(
+            "info" if good else "warning",
+            "poll",
+            target=name,
+            target_run_id=child.run_id,
+            status=polled.status,
+            poll=polled.poll,
+            rows=polled.rows,
+            duration_ms=polled.duration_ms,
+            late_ms=polled.late_ms,
+            first_seq=polled.first_seq,
+            last_seq=polled.last_seq,
+            error=polled.error,
+        )
+        if not good:
+            tally.outage.failed(polled.error or "", child.run_id)
+            return
+        now_ns = self._clock.time_ns()
+        tally.last_success_ns = now_ns
+        if polled.first_seq is not None and polled.last_seq is not None:
+            tally.records += polled.last_seq - polled.first_seq + 1
+        if polled.result is not None:
+            result = " ".join(polled.result)
+            self._events.write("info", "state_change", target=name, target_run_id=child.run_id, query=child.metric.query, result=result)
+        gap = tally.outage.polled(now_ns, child.metric)
+        if gap:
+            self._events.write("warning", "gap", **gap)
+
+    def _pending(self, child: Child, pending: Pending) -> None:
+        """Tell when the disk stops taking lines and when it takes them again; what happens between the two is in `status.json`."""
+        tally = self.tally(child.metric.name)
+        if bool(pending.bytes) != bool(tally.pending.bytes):
+            level = "error" if pending.bytes else "info"
+            self._events.write(
+                level,
+                "backlog",
+                target=child.metric.name,
+                target_run_id=child.run_id,
+                reason=pending.trouble or "over",
+                bytes=pending.bytes,
+            )
+        tally.pending = pending

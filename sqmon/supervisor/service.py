@@ -1,0 +1,120 @@
+"""`sqmon run` from its first check to its last seal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from types import FrameType
+from typing import TYPE_CHECKING, Iterable, Optional
+
+from sqmon import __version__
+from sqmon.clock import SystemClock
+from sqmon.config import metrics_file
+from sqmon.config.settings import Metric, Output, Settings
+from sqmon.errors import SqmonError
+from sqmon.health.publisher import Health
+from sqmon.health.systemd import Notifier
+from sqmon.ipc.check import Outcome
+from sqmon.records.encoder import new_run_id
+from sqmon.storage.directory_lock import DirectoryLock
+from sqmon.supervisor import startup_checks
+from sqmon.supervisor.event_stream import Events
+from sqmon.supervisor.forkserver import forkserver
+from sqmon.supervisor.loop import Supervisor
+
+if TYPE_CHECKING:
+    from sqmon.health.prometheus import Exporter
+
+
+def run(settings: Settings, *, password_in_ps: bool = False) -> None:
+    """Check, then poll until SIGTERM or SIGINT.
+
+    Raises SqmonError before anything was written when the metrics file or the directory can't be used, and after the events have said
+    why when a check fails.
+    """
+    metrics = metrics_file.read(settings.metrics_file, settings.query_timeout)
+    clock = SystemClock()
+    with _Stoppable(), _only_service(settings.output):
+        context = forkserver()
+        notifier = Notifier(os.environ)
+        exporter = _exporter(settings)
+        health = Health(settings.output, notifier, exporter, clock=clock)
+        listener = exporter.on_event if exporter else None
+        events = Events(settings.output, new_run_id(clock.time_ns()), clock=clock, listener=listener)
+        events.write("info", "start", **_about(settings, metrics))
+        if password_in_ps:
+            events.write("warning", "check", check="password", verdict="warning", text=PASSWORD_WARNING)
+        outcomes = [startup_checks.check_metrics(settings.metrics_file, metrics)]
+        try:
+            _pass(outcomes, events)
+            _pass(startup_checks.check_outside(settings.outside, context=context, clock=clock), events)
+        except (SqmonError, KeyboardInterrupt) as error:
+            events.write("info", "stop", reason=str(error) or "stopped during the start-up checks")
+            events.close()
+            raise
+        Supervisor(settings, metrics, events, context=context, clock=clock, health=health, notifier=notifier).run()
+        if exporter is not None:
+            exporter.close()
+
+
+PASSWORD_WARNING = "other users of this host can read --password in the process list; use --password_file or SQMON_PASSWORD"
+
+
+def _pass(outcomes: Iterable[Outcome], events: Events) -> None:
+    """Write an event per outcome; raise SqmonError for the first that failed."""
+    levels = {"passed": "info", "failed": "error"}
+    for outcome in outcomes:
+        events.write(
+            levels.get(outcome.verdict, "warning"),
+            "check",
+            check=outcome.name,
+            verdict=outcome.verdict,
+            text=outcome.text,
+        )
+        if outcome.verdict == "failed":
+            raise SqmonError(f"{outcome.name}: {outcome.text}")
+
+
+def _exporter(settings: Settings) -> Optional[Exporter]:
+    if settings.metrics_port is None:
+        return None
+    from sqmon.health.prometheus import Exporter  # noqa: PLC0415 - see health
+
+    return Exporter(settings.metrics_address, settings.metrics_port)
+
+
+def _about(settings: Settings, metrics: list[Metric]) -> dict[str, object]:
+    output, to = settings.output, settings.connection
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "host": to.host,
+        "port": to.port,
+        "service": to.service,
+        "cluster": settings.cluster or None,
+        "log": str(output.single_file or output.log_dir.absolute()),
+        "metrics_file": str(settings.metrics_file) if settings.metrics_file else None,
+        "metrics": len(metrics),
+    }
+
+
+class _Stoppable:
+    """Until the supervisor takes over, SIGTERM is what Ctrl-C is."""
+
+    def __enter__(self) -> None:
+        signal.signal(signal.SIGTERM, _interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupt(_: int, __: Optional[FrameType]) -> None:
+    raise KeyboardInterrupt
+
+
+def _only_service(output: Output) -> contextlib.AbstractContextManager[None]:
+    """Return the lock of the log directory; beside a single file there is no directory that would be ours."""
+    return contextlib.nullcontext() if output.single_file is not None else DirectoryLock(output.log_dir)

@@ -1,0 +1,58 @@
+"""From when to when a metric was not seen, so that the `sqmon` stream can say it in one event."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from sqmon.clock import utc_stamp
+from sqmon.config.settings import Metric
+from sqmon.ipc.reports import Pending, Polled
+
+
+class Outage:
+    """What was missed of one metric since its last good poll; made when the service starts, which is when nothing is known yet."""
+
+    def __init__(self, started_ns: int) -> None:
+        self._since_ns = started_ns
+        self.reason = ""
+        """What began it; "" while no polls are missing."""
+        self.latest = ""
+        """What keeps it going: the database was gone first, and now it refuses the password."""
+        self.run_id = ""
+
+    def failed(self, reason: str, run_id: str) -> None:
+        """Remember the first reason for the `gap`, since what follows from it tells less, and this one for those who ask now."""
+        self.latest = reason
+        if not self.reason:
+            self.reason, self.run_id = reason, run_id
+
+    def polled(self, now_ns: int, metric: Metric) -> Optional[dict[str, Any]]:
+        """Take note of a good poll that ended now; return the fields of a `gap` event when polls were missed before it."""
+        gap = self.gap(now_ns) if self.reason and now_ns - self._since_ns > 1.5e9 * metric.interval else None
+        self._since_ns, self.reason, self.latest = now_ns, "", ""
+        return gap and {"target": metric.name, **gap}
+
+    def gap(self, now_ns: int) -> dict[str, Any]:
+        """Return reason, since and until of what is missing now."""
+        return {
+            "target_run_id": self.run_id,
+            "reason": self.reason,
+            "since": utc_stamp(self._since_ns),
+            "until": utc_stamp(now_ns),
+        }
+
+
+class Tally:
+    """What has happened to one metric since the service started."""
+
+    def __init__(self, started_ns: int) -> None:
+        self.polls = 0
+        self.failed_polls = 0
+        self.skipped = 0
+        self.records = 0
+        self.dropped = 0
+        self.restarts = 0
+        self.last_poll: Optional[Polled] = None
+        self.last_success_ns: Optional[int] = None
+        self.pending = Pending("", 0)
+        self.outage = Outage(started_ns)

@@ -1,0 +1,111 @@
+"""One poll: a statement's rows become lines, and the lines go to the file."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Callable, NamedTuple
+
+from sqmon.clock import Clock
+from sqmon.config.settings import Metric
+from sqmon.database.client import Database, Result
+from sqmon.errors import DatabaseError, QueryTimeoutError
+from sqmon.ipc.reports import Polled, Report, Step
+from sqmon.records.computed import Computation
+from sqmon.records.encoder import Encoder
+from sqmon.storage.writer import LineWriter
+from sqmon.worker.schedule import Tick
+
+_RESULT_ROWS = 10
+_RESULT_VALUES = 50
+_RESULT_CHARACTERS = 200
+
+
+class Fetched(NamedTuple):
+    """The answer to one poll, on its way to the file."""
+
+    result: Result
+    skipped: int
+    late_ms: float
+    began: float
+    began_ns: int
+
+
+class Poller:
+    """The polls of one metric in one run, numbered from 1."""
+
+    def __init__(
+        self,
+        metric: Metric,
+        database: Database,
+        computation: Computation,
+        encoder: Encoder,
+        writer: LineWriter,
+        *,
+        clock: Clock,
+        report: Callable[[Report], None],
+    ) -> None:
+        self._metric = metric
+        self._database = database
+        self._computation = computation
+        self._encoder = encoder
+        self._writer = writer
+        self._clock = clock
+        self._report = report
+        self._poll = 0
+        self._unsettled: deque[Polled] = deque()
+
+    def fetch(self, tick: Tick) -> Fetched:
+        """Ask the server for the rows of `tick`. Raises DatabaseError after having reported it; the connection is dead then."""
+        self._poll += 1
+        began, began_ns = self._clock.monotonic(), self._clock.time_ns()
+        late_ms = round((began - tick.due) * 1000, 3)
+        try:
+            self._report(Step("execute", self._metric.timeout))
+            self._database.execute(self._metric.query, self._metric.timeout)
+            left = max(self._metric.timeout - (self._clock.monotonic() - began), 0.001)
+            self._report(Step("fetch", left))
+            result = self._database.fetch(left)
+        except DatabaseError as error:
+            status = "timeout" if isinstance(error, QueryTimeoutError) else "error"
+            self._finish(Polled(self._poll, status, 0, self._since(began), late_ms, tick.skipped, error=str(error)))
+            raise
+        return Fetched(result, tick.skipped, late_ms, began, began_ns)
+
+    def write(self, fetched: Fetched) -> None:
+        """Turn the rows into lines and the lines over to the writer; never raises for what the disk does."""
+        self._report(Step("write", self._metric.timeout))
+        rows = fetched.result.rows
+        before, result = self._encoder.seq, None
+        if self._metric.is_command:
+            result = [str(value)[:_RESULT_CHARACTERS] for row in rows[:_RESULT_ROWS] for value in row][:_RESULT_VALUES]
+        else:
+            columns, extended = self._computation.extended(fetched.result.columns, rows, fetched.began_ns)
+            for batch in self._encoder.rows(columns, extended, poll=self._poll, started_ns=fetched.began_ns):
+                self._writer.append(batch)
+        last = self._encoder.seq
+        self._finish(
+            Polled(
+                poll=self._poll,
+                status="ok" if rows else "empty",
+                rows=len(rows),
+                duration_ms=self._since(fetched.began),
+                late_ms=fetched.late_ms,
+                skipped=fetched.skipped,
+                first_seq=before + 1 if last > before else None,
+                last_seq=last if last > before else None,
+                result=result,
+            )
+        )
+
+    def settle(self) -> None:
+        """Report the polls whose lines have meanwhile reached the file or were given up."""
+        while self._unsettled and (self._unsettled[0].last_seq or 0) <= self._writer.settled_seq:
+            self._report(self._unsettled.popleft())
+
+    def _finish(self, polled: Polled) -> None:
+        """Report in order: a poll that is over waits for the lines of the polls before it."""
+        self._unsettled.append(polled)
+        self.settle()
+
+    def _since(self, began: float) -> float:
+        return round((self._clock.monotonic() - began) * 1000, 3)

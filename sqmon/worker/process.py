@@ -1,0 +1,174 @@
+"""The process of one metric, seen from inside: log in, poll at each tick, end at the first error (runs in the forkserver's children)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from multiprocessing import parent_process
+from types import FrameType
+from typing import Iterator, Optional
+
+from sqmon.clock import Clock, SystemClock
+from sqmon.config.time_zone import zone_of
+from sqmon.database.client import Database
+from sqmon.database.error_texts import readable
+from sqmon.errors import LoginError, QueryTimeoutError, SqmonError, StatementError
+from sqmon.ipc.reports import Connected, Failed, Pending, RecordsDropped, Report, SegmentSealed, Step, encode
+from sqmon.ipc.start import Start
+from sqmon.records.computed import Computation
+from sqmon.storage.streams import new_encoder, open_writer
+from sqmon.storage.writer import LineWriter
+from sqmon.worker.poller import Poller
+from sqmon.worker.schedule import Schedule
+
+_RETRY_SECONDS = 0.5
+_LONGEST_TRACEBACK = 16000
+_IDLE_SECONDS = 5.0
+
+
+class Stopped(BaseException):
+    """SIGTERM came while the worker was waiting for somebody; not an Exception, so that nothing on the way takes it for an error."""
+
+
+def main(start: Start, pipe: socket.socket) -> None:
+    """Run one worker until SIGTERM, the first error, or the death of the supervisor; ends the process itself."""
+    code = 1
+    try:
+        try:
+            _follow_supervisor()
+            code = Worker(start, pipe, clock=SystemClock()).run()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor must hear of it
+            pipe.send(encode(_bug(error)))
+    finally:
+        # Nothing of ours is left to flush, and no thread or finalizer of a driver may hold the process.
+        os._exit(code)
+
+
+def _follow_supervisor() -> None:
+    """End at once when the supervisor is gone, whatever this process is blocked in.
+
+    The supervisor holds the other end of a pipe; the kernel answers its closing with SIGIO, whose default is to end the process. That
+    needs neither a thread (half a megabyte in each worker) nor the interpreter's attention.
+    """
+    parent = parent_process()
+    assert parent is not None
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([parent.sentinel], [], [], 0)[0]:
+        os._exit(1)
+
+
+def _bug(error: Exception) -> Failed:
+    return Failed("bug", readable(f"{type(error).__name__}: {error}"), traceback.format_exc()[-_LONGEST_TRACEBACK:])
+
+
+class Worker:
+    """One run of one metric."""
+
+    def __init__(self, start: Start, pipe: socket.socket, *, clock: Clock) -> None:
+        self._start = start
+        self._pipe = pipe
+        self._clock = clock
+        self._stopping = False
+        self._may_interrupt = False
+        self._pending = 0
+        for number in (signal.SIGINT, signal.SIGHUP):
+            # A terminal sends these to the whole group; only the supervisor answers them.
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def run(self) -> int:
+        """Poll until told to stop (returns 0) or until the first error, which is reported (returns 1)."""
+        try:
+            with contextlib.closing(self._open_writer()) as writer:
+                self._poll_forever(writer)
+        except Stopped:
+            pass
+        except LoginError as error:
+            self._report(Failed("refused", str(error)))
+        except QueryTimeoutError as error:
+            self._report(Failed("timeout", str(error)))
+        except StatementError as error:
+            self._report(Failed("statement", str(error)))
+        except SqmonError as error:
+            self._report(Failed("connection", str(error)))
+        except BrokenPipeError:
+            pass  # the supervisor is gone, and with it everybody who could be told
+        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor must hear of it
+            self._report(_bug(error))
+        return 0 if self._stopping else 1
+
+    def _poll_forever(self, writer: LineWriter) -> None:
+        metric, to = self._start.metric, self._start.connection
+        with contextlib.closing(Database(to)) as database:
+            with self._interruptible():
+                self._report(Step("login", metric.timeout))
+                database.connect(metric.timeout)
+            self._report(Connected())
+            encoder = new_encoder(self._start.output, metric.name, self._start.run_id)
+            computation = Computation(metric.name, query=metric.query, user=to.user, zone=zone_of(to.server_timezone))
+            poller = Poller(metric, database, computation, encoder, writer, clock=self._clock, report=self._report)
+            schedule = Schedule(metric.interval, self._clock.monotonic())
+            try:
+                while True:
+                    tick = schedule.next(self._clock.monotonic())
+                    self._wait(tick.due, poller, writer)
+                    with self._interruptible():
+                        fetched = poller.fetch(tick)
+                    poller.write(fetched)
+                    del fetched  # the rows of a large poll must not stay until the next one
+            finally:
+                writer.tick()
+                poller.settle()
+
+    def _wait(self, due: float, poller: Poller, writer: LineWriter) -> None:
+        """Sleep until `due`, looking after what the writer still has to do."""
+        left = due - self._clock.monotonic()
+        self._report(Step("wait", max(left, 0.0) + _RETRY_SECONDS))
+        while True:
+            writer.tick()
+            poller.settle()
+            if writer.pending != self._pending:
+                self._pending = writer.pending
+                self._report(Pending(writer.trouble.partition(": ")[2], writer.pending))
+            left = due - self._clock.monotonic()
+            with self._interruptible():
+                if left <= 0:
+                    return
+                time.sleep(min(left, _RETRY_SECONDS if writer.pending else _IDLE_SECONDS))
+
+    def _open_writer(self) -> LineWriter:
+        return open_writer(
+            self._start.output,
+            self._start.metric.name,
+            clock=self._clock,
+            on_sealed=lambda sealed: self._report(SegmentSealed(sealed)),
+            on_dropped=lambda dropped: self._report(RecordsDropped(dropped)),
+        )
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let SIGTERM end what is done here; everywhere else, a write among it, it only leaves a note."""
+        self._may_interrupt = True
+        try:
+            if self._stopping:
+                raise Stopped
+            yield
+        finally:
+            self._may_interrupt = False
+
+    def _on_sigterm(self, _: int, __: Optional[FrameType]) -> None:
+        self._stopping = True
+        if self._may_interrupt:
+            self._may_interrupt = False
+            raise Stopped
+
+    def _report(self, report: Report) -> None:
+        self._pipe.send(encode(report))

@@ -1,0 +1,1 @@
+"""Tests of what ships beside the program: the agents' configurations, rules and dashboards."""

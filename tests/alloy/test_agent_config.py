@@ -1,0 +1,209 @@
+"""The agents' configurations: what is printed, that the shipped files are that, and what they say of labels, globs and retries."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sqmon.cli.agent_config import SHIPPED, Installation, printed
+from sqmon.cli.main import main
+from sqmon.errors import ConfigError
+from sqmon.storage.segment_writer import SegmentOptions
+from tests.support.agent_model import GLOB
+from tests.support.segment_files import Stream
+
+ALLOY = Path(__file__).parents[2] / "alloy"
+LABELS = {"job", "instance", "cluster", "metric", "level", "filename"}
+HERE = Installation(Path("/srv/lines"), "loki.example.com", 3200, "prod-1", "host-7")
+
+
+def read(name: str) -> Any:
+    """A YAML file of `alloy/`."""
+    return yaml.safe_load((ALLOY / name).read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_file_is_what_is_printed(name: str) -> None:
+    """Whoever changes a template changes the file that others copy, and the other way round."""
+    assert printed(name, Installation(Path("/var/log/sqmon"))) == (ALLOY / SHIPPED[name]).read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_this_installation_is_filled_in(name: str) -> None:
+    """Everything that differs between installations, and nothing is left to fill in."""
+    text = printed(name, HERE)
+    expected = {"loki.example.com", "3200", "prod-1"} | (set() if name == "offline" else {"/srv/lines"})
+
+    assert [] == re.findall(r"@[a-z_]+@", text)
+    assert expected == {value for value in expected if value in text}
+
+
+@pytest.mark.parametrize("name", [name for name, file in SHIPPED.items() if file.endswith(".yaml")])
+def test_yaml_parses(name: str) -> None:
+    """With the values of any installation."""
+    assert isinstance(yaml.safe_load(printed(name, HERE)), dict)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("log_dir", Path("/var/log/*")),
+        ("log_dir", Path("/var/log/{a,b}")),
+        ("log_dir", Path("/var/log/a\nb")),
+        ("log_dir", Path("/var/log/$HOME")),
+        ("loki_host", 'x", "y'),
+        ("loki_host", ""),
+        ("cluster", "a: b"),
+        ("cluster", "a\\b"),
+        ("instance", "#"),
+    ],
+)
+def test_values_that_would_be_misread_are_refused(field: str, value: object) -> None:
+    """Before anybody has put them into a file."""
+    with pytest.raises(ConfigError) as caught:
+        printed("alloy", HERE._replace(**{field: value}))  # type: ignore[arg-type]
+
+    assert [f"--{field}"] == [problem.partition(":")[0] for problem in caught.value.problems]
+
+
+def test_command_prints_for_its_options(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the command line, with dashes too, and from the environment that the service has."""
+    monkeypatch.setenv("SQMON_CLUSTER", "prod-1")
+
+    assert main(["agent-config", "alloy", "--log-dir", "/srv/lines", "--loki_host", "loki.example.com", "--loki_port", "3200"]) == 0
+    assert printed("alloy", HERE) == capsys.readouterr().out
+
+
+def test_command_refuses_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """And prints no configuration."""
+    code = main(["agent-config", "alloy", "--log_dir", "/srv/*"])
+    out, err = capsys.readouterr()
+
+    assert (1, "", 1) == (code, out, err.count("\n"))
+    assert "--log_dir" in err
+
+
+def test_glob_matches_segments_and_nothing_else(tmp_path: Path) -> None:
+    """Not the links to them, which would send each line twice, and not what the service keeps beside them."""
+    stream = Stream(tmp_path, SegmentOptions(max_bytes=2000))
+    for _ in range(5):
+        stream.poll(10)
+    stream.writer.close()
+    (tmp_path / "status.json").write_text("{}")
+    (tmp_path / ".lock").write_text("1")
+    found = sorted(tmp_path.glob(GLOB))
+
+    assert len(found) == len(stream.sealed) > 2
+    assert {path.parent.name for path in found} == {"show_locks"}
+
+
+def test_all_agents_read_the_same_files() -> None:
+    """The one pattern of the contract."""
+    globs = {
+        read("promtail.yaml")["scrape_configs"][0]["static_configs"][0]["labels"]["__path__"].partition("}")[2],
+        read("fluent-bit.yaml")["pipeline"]["inputs"][0]["path"].replace("/var/log/sqmon", ""),
+        read("vector.yaml")["sources"]["sqmon"]["include"][0].partition("}")[2],
+        read("otel.yaml")["receivers"]["filelog"]["include"][0].partition("}")[2],
+    }
+
+    assert globs == {f"/{GLOB}"} == {"/*/*.jsonl"}
+
+
+def alloy_labels(name: str) -> set[str]:
+    """The labels that an Alloy configuration gives: extracted, external, and the one of the source."""
+    text = (ALLOY / name).read_text("utf-8")
+    values = re.search(r"stage\.labels \{\s*values = \{([^}]*)\}", text)
+    external = re.search(r"external_labels = \{(.*?)\n\t\}", text, re.DOTALL)
+    assert values is not None
+    assert external is not None
+    return {"filename", *re.findall(r"(\w+) +=", values[1]), *re.findall(r"^\t\t(\w+) +=", external[1], re.MULTILINE)}
+
+
+def test_all_agents_give_the_same_labels() -> None:
+    """Few and bounded: whatever else one wants to ask for is in the line."""
+    promtail = read("promtail.yaml")
+    stages = promtail["scrape_configs"][0]["pipeline_stages"]
+    fluent_bit = dict(pair.split("=") for pair in read("fluent-bit.yaml")["pipeline"]["outputs"][0]["labels"].split(", "))
+    vector = read("vector.yaml")
+    in_remap = set(re.findall(r'"(\w+)":|\.labels\.(\w+) =', vector["transforms"]["record"]["source"]))
+    otel = read("otel.yaml")["processors"]
+    given = {
+        "config.alloy": alloy_labels("config.alloy"),
+        "offline.alloy": alloy_labels("offline.alloy"),
+        "promtail.yaml": {"filename", *promtail["clients"][0]["external_labels"], *next(s["labels"] for s in stages if "labels" in s)},
+        "fluent-bit.yaml": set(fluent_bit),
+        "vector.yaml": {*vector["sinks"]["loki"]["labels"], *(first or second for first, second in in_remap)} - {"*"},
+        "otel.yaml": {*otel["groupbyattrs"]["keys"], *(entry["key"] for entry in otel["resource"]["attributes"])},
+    }
+
+    assert given == dict.fromkeys(given, LABELS)
+
+
+def test_loki_indexes_what_the_collector_sends() -> None:
+    """Loki makes labels only of the resource attributes that its configuration names."""
+    limits = read("loki/loki.yaml")["limits_config"]
+    (rule,) = limits["otlp_config"]["resource_attributes"]["attributes_config"]
+
+    assert (rule["action"], set(rule["attributes"])) == ("index_label", LABELS)
+
+
+def test_no_agent_gives_up() -> None:
+    """A batch that is dropped is a hole, and the files are there for as long as it takes."""
+    assert "max_backoff_retries = 0" in (ALLOY / "config.alloy").read_text("utf-8")
+    assert "max_backoff_retries = 0" in (ALLOY / "offline.alloy").read_text("utf-8")
+    assert read("promtail.yaml")["clients"][0]["backoff_config"]["max_retries"] == 0
+    assert read("fluent-bit.yaml")["pipeline"]["outputs"][0]["retry_limit"] == "no_limits"
+    assert "request" not in read("vector.yaml")["sinks"]["loki"], "its default is to retry for ever"
+    assert read("otel.yaml")["exporters"]["otlphttp"]["retry_on_failure"]["max_elapsed_time"] == 0
+
+
+def test_idle_files_and_batches_cost_less_than_half_a_second() -> None:
+    """The two waits of Alloy add up to what a line is under way before Loki has it; measured where there is an Alloy (test_chain)."""
+    text = (ALLOY / "config.alloy").read_text("utf-8")
+    waits = [int(found) for found in re.findall(r'(?:max_poll_frequency|batch_wait) += "(\d+)ms"', text)]
+
+    assert len(waits) == 2
+    assert sum(waits) < 500
+
+
+def test_promtail_says_first_that_it_is_over() -> None:
+    """Before anybody builds on it."""
+    assert "2026-03-02" in (ALLOY / "promtail.yaml").read_text("utf-8").splitlines()[0]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_secret_is_shipped(name: str) -> None:
+    """Tokens come from the environment or a file."""
+    for line in (ALLOY / SHIPPED[name]).read_text("utf-8").splitlines():
+        if "token" in line.lower() and not line.lstrip().startswith(("//", "#")):
+            assert "sys.env(" in line or "${LOKI_BEARER_TOKEN" in line, line
+
+
+@pytest.mark.parametrize("name", ["config.alloy", "offline.alloy"])
+def test_alloy_has_nothing_to_say(name: str, tmp_path: Path) -> None:
+    """Its formatter changes nothing and its validator finds nothing, where there is an Alloy."""
+    alloy = shutil.which("alloy")
+    if alloy is None:
+        pytest.skip("no alloy on PATH")
+    formatted = subprocess.run([alloy, "fmt", str(ALLOY / name)], capture_output=True, text=True, check=True, cwd=tmp_path)
+    validated = subprocess.run([alloy, "validate", str(ALLOY / name)], capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert formatted.stdout == (ALLOY / name).read_text("utf-8")
+    assert validated.returncode == 0, validated.stderr
+
+
+def test_promtail_has_nothing_to_say(tmp_path: Path) -> None:
+    """It takes its configuration, where there is a promtail."""
+    promtail = shutil.which("promtail")
+    if promtail is None:
+        pytest.skip("no promtail on PATH")
+    words = [promtail, "-config.expand-env=true", "-check-syntax", f"-config.file={ALLOY / 'promtail.yaml'}"]
+    checked = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert checked.returncode == 0, checked.stderr

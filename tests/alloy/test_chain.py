@@ -1,0 +1,148 @@
+"""The whole chain on loopback, from the file to Loki's answer, where there is an agent, and a Loki."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from tests.alloy.test_dashboards import PANELS, QUERIES, filled
+from tests.alloy.test_rules import FIRES, NOW, QUIET, RULE, Case, Site, cases
+from tests.support.agents import LABELS, Agent, Lines, seconds_under_way, torn, written_over_stops
+from tests.support.logql import evaluated
+from tests.support.loki import Loki, loki, program
+from tests.support.program import wait_until
+
+RECORDS, SEGMENTS = 20_000, 11
+STREAM = '{job="sqmon", metric="show_locks", cluster="chain"}'
+SECONDS = 120.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
+    """One Loki for all tests here."""
+    with loki(tmp_path_factory.mktemp("loki")) as running:
+        yield running
+
+
+@pytest.fixture(params=["alloy", "promtail", "fluent-bit"])
+def agent(request: pytest.FixtureRequest, tmp_path: Path) -> Agent:
+    """Each of those that are here, not yet started."""
+    program(request.param)
+    program("loki")
+    return Agent(request.param, tmp_path, request.getfixturevalue("server").port)
+
+
+def count(server: Loki, query: str) -> float:
+    """Return how many lines Loki has counted, doubles among them: its log queries would hide those."""
+    return sum(value for _, value in server.vector(f"sum (count_over_time({query} [1h]))"))
+
+
+def test_every_record_arrives_once(agent: Agent, server: Loki) -> None:
+    """20,000 records over ten rotations, with the agent stopped during some: each in Loki exactly once, with labels and time."""
+    lines = written_over_stops(agent, max_bytes=500_000)
+    query = f'{STREAM} | run_id="{lines.run_id}"'
+    with agent:
+        for _ in range(40):
+            lines.poll(100)
+        wait_until(lambda: count(server, query) >= RECORDS, SECONDS)
+    lines.close()
+    found = list(server.lines(query, 3600))
+    seqs = Counter(json.loads(line)["seq"] for _, _, line in found)
+
+    assert len(list(agent.log_dir.glob("*/*.jsonl"))) >= SEGMENTS
+    assert count(server, query) == RECORDS
+    assert seqs == dict.fromkeys(range(1, RECORDS + 1), 1)
+    for labels, ts, line in found:
+        record = json.loads(line)
+        assert line == lines.written[record["seq"]]
+        assert agent.has_time(ts, line)
+        assert {**LABELS, "run_id": record["run_id"]}.items() <= labels.items()
+        assert labels["filename"].startswith(str(agent.log_dir))
+        assert "level" not in labels
+
+
+def test_line_arrives_within_a_second(agent: Agent, server: Loki) -> None:
+    """At the median, from the write to Loki's answer, when the file was idle before."""
+    lines = Lines(agent.log_dir, max_bytes=1 << 20)
+    query = f'{STREAM} | run_id="{lines.run_id}"'
+    with agent:
+        lines.poll(1)
+        wait_until(lambda: count(server, query) == 1, SECONDS)
+        seconds = seconds_under_way(lines, lambda seq: count(server, query) >= seq)
+    lines.close()
+
+    assert seconds < 1.0
+
+
+def test_torn_line_is_dropped_and_counted(agent: Agent, server: Loki) -> None:
+    """The lines around it arrive with their times."""
+    lines, path = torn(agent)
+    query = f'{STREAM} | run_id="{lines.run_id}"'
+    with agent:
+        wait_until(lambda: count(server, query) == 2, SECONDS)
+        wait_until(lambda: agent.dropped() == 2)
+    everything = f'{{job="sqmon", filename="{path}"}}'
+
+    assert count(server, everything) == 2
+
+
+def at_site(expr: str, site: str) -> str:
+    """Return the expression for the lines of one case."""
+    return expr.replace('{job="sqmon"', f'{{job="sqmon", cluster="{site}"')
+
+
+def pushed(server: Loki, name: str, site: Site) -> list[tuple[dict[str, str], float]]:
+    """Give Loki the lines of a case under a cluster of its own, and return what its rule finds."""
+    entries = [entry._replace(labels={**entry.labels, "cluster": name}) for entry in site.entries]
+    server.push(entries)
+    return server.vector(at_site(RULE[name.partition("-")[0]]["expr"], name), NOW)
+
+
+def by_labels(found: list[tuple[dict[str, str], float]]) -> list[tuple[list[tuple[str, str]], float]]:
+    """In an order that doesn't depend on who found it, and without the names of the clusters."""
+    return sorted(
+        (sorted((name, value) for name, value in labels.items() if name != "cluster"), round(number, 6)) for labels, number in found
+    )
+
+
+@pytest.mark.parametrize(("name", "case"), cases(FIRES))
+def test_alert_fires_in_loki(server: Loki, name: str, case: Case) -> None:
+    """And says the same as the interpreter of the other tests."""
+    site = case()
+    found = pushed(server, f"{name}-fires-{time.monotonic_ns()}", site)
+
+    assert found
+    assert by_labels(found) == by_labels(evaluated(RULE[name]["expr"], site.entries, NOW))
+
+
+@pytest.mark.parametrize(("name", "case"), cases(QUIET))
+def test_alert_stays_quiet_in_loki(server: Loki, name: str, case: Case) -> None:
+    """For the same lines as in the other tests."""
+    assert pushed(server, f"{name}-quiet-{time.monotonic_ns()}", case()) == []
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_loki_parses_every_query(server: Loki, query: str) -> None:
+    """With the variables filled in as Grafana does."""
+    text = filled(query)
+    is_log = any(panel.kind == "logs" and panel.query == query for panel in PANELS)
+    answer = server.get(
+        f"/loki/api/v1/{'query_range' if is_log else 'query'}",
+        query=text,
+        **({} if is_log else {"time": int(time.time() * 1e9)}),
+    )
+
+    assert answer["status"] == "success"
+
+
+def test_ruler_has_loaded_every_rule(server: Loki) -> None:
+    """And finds them in order."""
+    groups = server.get("/prometheus/api/v1/rules")["data"]["groups"]
+
+    assert {rule["name"] for group in groups for rule in group["rules"]} == set(RULE)
+    assert {rule["health"] for group in groups for rule in group["rules"]} <= {"ok", "unknown"}

@@ -1,0 +1,320 @@
+"""The dashboards: that they are what the source makes, name only what exists, and show something of a real run of the service."""
+
+from __future__ import annotations
+
+import ast
+import datetime as dt
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple
+
+import pytest
+import yaml
+
+from sqmon.config import catalogue
+from sqmon.simulator import Simulator
+from sqmon.storage.reader import segments
+from tests.alloy.test_agent_config import LABELS
+from tests.support.logql import Entry, Query, evaluated
+from tests.support.program import service, wait_until
+
+ROOT = Path(__file__).parents[2]
+GRAFANA = ROOT / "alloy" / "grafana"
+BOARDS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((GRAFANA / "dashboards").glob("*.json"))}
+RECORD = {"ts", "seq", "metric", "run_id", "poll", "poll_rows", "truncated"}
+
+
+class Panel(NamedTuple):
+    """One panel with its query, the dashboard that it is in, and all that Grafana is told of it."""
+
+    board: str
+    title: str
+    kind: str
+    query: str
+    json: dict[str, Any]
+
+
+PANELS = [
+    Panel(name, panel["title"], panel["type"], target["expr"], panel)
+    for name, board in BOARDS.items()
+    for panel in board["panels"]
+    for target in panel.get("targets", ())
+]
+QUERIES = [panel.query for panel in PANELS] + [
+    rule["expr"]
+    for group in yaml.safe_load((ROOT / "alloy" / "loki" / "rules.yaml").read_text("utf-8"))["groups"]
+    for rule in group["rules"]
+]
+
+
+def event_fields() -> set[str]:
+    """Every name that the service gives to a field of an event: keyword arguments and keys, where events are made."""
+    names = {"ts", "seq", "metric", "run_id", "level", "event"}
+    for module in (
+        "supervisor/journal",
+        "supervisor/event_stream",
+        "supervisor/service",
+        "supervisor/loop",
+        "supervisor/tally",
+        "storage/writer",
+    ):
+        for node in ast.walk(ast.parse((ROOT / "sqmon" / f"{module}.py").read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                names |= {keyword.arg for keyword in node.keywords if keyword.arg}
+            elif isinstance(node, ast.Dict):
+                names |= {key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+    return names
+
+
+def fields(metric: str) -> set[str]:
+    """Every key that a line of this metric can have."""
+    if metric == "sqmon":
+        return event_fields()
+    function = catalogue.FUNCTIONS[metric]
+    return {*RECORD, *function.columns, *function.aliases, *function.computed}
+
+
+def parsed(query: str) -> list[tuple[str, str]]:
+    """Return the selectors of a query, each with what its `| json` names."""
+    found = re.findall(r"\{(job=[^}]*)\}(?: \| json ((?:\w+=\"\w+\"(?:, )?)+))?", query)
+    assert len(found) == query.count("{job="), query
+    return found
+
+
+def test_they_are_what_the_source_makes() -> None:
+    """Whoever changes the source runs `python -m alloy.source`, and nobody edits the JSON."""
+    pytest.importorskip("grafana_foundation_sdk", reason="the SDK needs Python 3.11")
+    from alloy.source.generated import files  # noqa: PLC0415 - needs the SDK
+
+    made = files()
+
+    assert made == {path: (ROOT / "alloy" / path).read_text("utf-8") for path in made}
+    assert {f"grafana/dashboards/{name}.json" for name in BOARDS} == {path for path in made if path.startswith("grafana")}
+
+
+def test_the_five_are_there() -> None:
+    """With the names by which they link to each other."""
+    assert {board["uid"] for board in BOARDS.values()} == {f"sqmon-{name}" for name in BOARDS}
+    assert set(BOARDS) == {"overview", "locks", "statements", "metadata", "monitor"}
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_field_exists(query: str) -> None:
+    """In the catalogue, under the name of one generation or the other, or among the fields of the events."""
+    for selector, named in parsed(query):
+        metric = re.search(r'metric="(\w+)"', selector)
+        keys = set(re.findall(r'="(\w+)"', named))
+        assert metric is not None or not keys, query
+        assert metric is None or keys <= fields(metric[1])
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_label_exists(query: str) -> None:
+    """In the agents' configuration; and what is grouped by is a label or was read from the line."""
+    known = {*LABELS, "run_id"}
+    for selector, named in parsed(query):
+        assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)", selector)) <= LABELS
+        known |= set(re.findall(r'(\w+)="', named))
+    grouped = {label for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", query) for label in group.split(", ")}
+
+    assert grouped <= known
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_names_the_fields_that_it_reads(query: str) -> None:
+    """A bare `| json` would make a label of every column, of statements too."""
+    assert not re.search(r"\| json *(\||\[|$)", query)
+
+
+@pytest.mark.parametrize("name", ["show_locks", "get_leveldb_stats"])
+def test_older_names_are_read_beside_newer_ones(name: str) -> None:
+    """Wherever a query reads a column that has an older name."""
+    for query in QUERIES:
+        for selector, named in parsed(query):
+            if f'metric="{name}"' in selector:
+                keys = set(re.findall(r'="(\w+)"', named))
+                for older, newer in catalogue.FUNCTIONS[name].aliases.items():
+                    assert (newer in keys) == (older in keys), query
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_dashboards_have_their_variables(name: str) -> None:
+    """A Loki, the clusters, the instances; and each query of a panel asks for the chosen ones."""
+    variables = {variable["name"]: variable for variable in BOARDS[name]["templating"]["list"]}
+
+    assert list(variables) == ["source", "cluster", "instance"]
+    assert (variables["source"]["type"], variables["source"]["query"]) == ("datasource", "loki")
+    assert {variables[label]["query"]["label"] for label in ("cluster", "instance")} <= LABELS
+    for panel in PANELS:
+        for selector, _ in parsed(panel.query):
+            assert selector.endswith(', cluster=~"$cluster", instance=~"$instance"')
+
+
+def grouped_by(query: str) -> list[str]:
+    """What tells the results of a query from each other: the labels of its first grouping."""
+    found = re.search(r"\bby \(([^)]*)\)", query)
+    assert found is not None, query
+    return found[1].split(", ")
+
+
+@pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.kind == "table"], ids=lambda panel: panel.title)
+def test_tables_show_what_they_group_by(panel: Panel) -> None:
+    """The number first, then each label in an order of its own, the place last; and no unit makes a time out of a statement's number."""
+    (organize,) = panel.json["transformations"]
+    order = sorted(organize["options"]["indexByName"], key=organize["options"]["indexByName"].__getitem__)
+    strings, *_ = panel.json["fieldConfig"]["overrides"]
+
+    assert order[0] == "Value #A"
+    assert order[-2:] == ["cluster", "instance"]
+    assert set(order[1:]) == set(grouped_by(panel.query))
+    assert strings["matcher"] == {"id": "byType", "options": "string"}
+    assert {"id": "unit", "value": "string"} in strings["properties"]
+    assert panel.json["options"]["sortBy"] == [{"displayName": organize["options"]["renameByName"]["Value #A"], "desc": True}]
+
+
+@pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.kind == "stat"], ids=lambda panel: panel.title)
+def test_numbers_show_every_cluster(panel: Panel) -> None:
+    """An instant query's answer is one table, of which a reduced number would be the last row."""
+    assert panel.json["options"]["reduceOptions"]["values"] is True
+    assert panel.json["targets"][0]["queryType"] == "instant"
+    assert "cluster" in grouped_by(panel.query)
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_panels_lie_beside_each_other(name: str) -> None:
+    """Within 24 columns, none on another, each with a title of its own, a description and a number."""
+    panels = BOARDS[name]["panels"]
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert len({panel["title"] for panel in panels}) == len(panels)
+    assert all(panel["type"] == "row" or panel["description"].endswith(".") for panel in panels)
+
+
+def test_provisioning_finds_source_and_dashboards() -> None:
+    """With the paths that compose.yaml mounts."""
+    (source,) = yaml.safe_load((GRAFANA / "provisioning/datasources/loki.yaml").read_text("utf-8"))["datasources"]
+    (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/sqmon.yaml").read_text("utf-8"))["providers"]
+    compose = yaml.safe_load((ROOT / "alloy/compose.yaml").read_text("utf-8"))["services"]
+    mounts = dict(volume.split(":")[:2] for volume in compose["grafana"]["volumes"])
+
+    assert (source["type"], source["url"]) == ("loki", "$LOKI_URL")
+    assert mounts["./grafana/dashboards"] == provider["options"]["path"]
+    assert compose["grafana"]["environment"]["LOKI_URL"] == "http://loki:3100"
+    assert all((ROOT / "alloy" / place).exists() for place in mounts)
+
+
+def test_compose_pins_and_mounts_what_exists() -> None:
+    """No image without a version, no port to the outside, no file that isn't there."""
+    services = yaml.safe_load((ROOT / "alloy/compose.yaml").read_text("utf-8"))["services"]
+
+    assert set(services) == {"simulator", "sqmon", "alloy", "loki", "grafana"}
+    for service_ in services.values():
+        assert "build" in service_ or re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", service_["image"])
+        assert all(port.startswith("127.0.0.1:") for port in service_.get("ports", ()))
+        for volume in service_.get("volumes", ()):
+            place = volume.split(":")[0]
+            assert not place.startswith(".") or (ROOT / "alloy" / place).exists()
+
+
+def tailed(log_dir: Path) -> list[Entry]:
+    """The lines of a directory with the labels and times that the shipped configuration gives them."""
+    entries = []
+    for directory in sorted(path for path in log_dir.iterdir() if path.is_dir() and path.name != "current"):
+        for path in segments(log_dir, directory.name):
+            for line in path.read_text("utf-8").splitlines():
+                record = json.loads(line)
+                seconds = float(_seconds(record["ts"]))
+                labels = {"job": "sqmon", "cluster": "test", "instance": "host", "filename": str(path), "metric": record["metric"]}
+                labels["run_id"] = record["run_id"]
+                if "level" in record:
+                    labels["level"] = record["level"]
+                entries.append(Entry(seconds, labels, line))
+    return entries
+
+
+def _seconds(text: str) -> float:
+    return dt.datetime.fromisoformat(text[:26] + "+00:00").timestamp()
+
+
+@pytest.fixture(scope="module", params=["4.6", "4.10"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Entry]]:
+    """What a service has written that polled a simulated cluster of one generation, lost a worker, and was given a wrong metrics file."""
+    log_dir = tmp_path_factory.mktemp(f"run-{request.param}") / "lines"
+    metrics = dict.fromkeys(catalogue.DEFAULT_METRICS, 0.3)
+    with Simulator(version=request.param, rows_locks=3) as simulator, service(simulator.port, log_dir, metrics=metrics) as running:
+        running.wait_for_polls(*metrics, count=3)
+        os.kill(running.worker("show_locks"), signal.SIGKILL)
+        running.wait_for("gap", target="show_locks")
+        (log_dir.parent / "metrics.json").write_text("[]", "utf-8")
+        running.wait_for("config_rejected")
+        running.wait_for_polls("show_locks", count=2)
+        wait_until(lambda: running.records("show_locks"))
+        running.end()
+        yield tailed(log_dir)
+
+
+def filled(query: str) -> str:
+    """With what Grafana puts for the variables."""
+    return re.sub(r"\$__(auto|range)", "5m", query).replace("$cluster", ".+").replace("$instance", ".+")
+
+
+# What shows trouble that this run doesn't have, or that the simulated cluster has only now and then.
+SOMETIMES_EMPTY = {
+    ("locks", "Orphaned locks"),
+    ("locks", "Orphaned locks now"),
+    ("overview", "Queue per service"),
+    ("monitor", "Failed polls"),
+    ("monitor", "Skipped ticks"),
+    ("statements", "Queue per service"),
+    ("statements", "Statements that prepare or stop"),
+    ("statements", "Waiting"),
+    ("statements", "Waiting statements"),
+}
+
+
+def test_every_panel_shows_something(run: list[Entry]) -> None:
+    """Of both generations of columns, after a minute of an ordinary cluster's life."""
+    now = max(entry.time for entry in run) + 1
+    empty = set()
+    for panel in PANELS:
+        query = filled(panel.query)
+        if not (Query(query, run, now).lines() if panel.kind == "logs" else evaluated(query, run, now)):
+            empty.add((panel.board, panel.title))
+
+    assert empty <= SOMETIMES_EMPTY
+
+
+def test_every_line_of_a_graph_has_a_name_of_its_own(run: list[Entry]) -> None:
+    """With two clusters that have everything in common, two sqmons on each."""
+    sites = [{"cluster": cluster, "instance": instance} for cluster in ("one", "two") for instance in ("left", "right")]
+    entries = [entry._replace(labels={**entry.labels, **site}) for entry in run for site in sites]
+    now = max(entry.time for entry in run) + 1
+    for panel in PANELS:
+        if panel.kind == "timeseries":
+            legend = panel.json["targets"][0]["legendFormat"]
+            names = [
+                re.sub(r"\{\{(\w+)\}\}", lambda found, labels=labels: labels.get(found[1], ""), legend)  # type: ignore[misc]
+                for labels, _ in evaluated(filled(panel.query), entries, now)
+            ]
+            assert len(names) == len(set(names)), (panel.board, panel.title)
+
+
+def test_panels_show_no_nameless_groups(run: list[Entry]) -> None:
+    """A table of locks has a statement and a mode in each line, by whatever name the server called them."""
+    now = max(entry.time for entry in run) + 1
+    (query,) = (panel.query for panel in PANELS if panel.title == "Who holds what, for how long")
+    found = evaluated(filled(query), run, now)
+
+    assert found
+    assert all({"statement_id", "lock_mode", "username", "locked_object"} <= set(labels) for labels, _ in found)

@@ -1,0 +1,299 @@
+"""The commands besides `run`, and what exit codes mean."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqmon import __version__
+from sqmon.cli import check, exit_codes, main
+from sqmon.config import catalogue
+from sqmon.errors import ConfigError, SqmonError
+from sqmon.simulator import Simulator
+from tests.support.program import DEADLINE_SECONDS, command, ended, environment, kill_session, metrics_file, session_processes, wait_until
+
+CHECKS = ["check_customer_metrics", "check_sqream_connection", "check_sqream_on_cpu", "check_loki_connection"]
+NO_LOKI = ("--loki_host", "127.0.0.1", "--loki_port", "1", "--startup_timeout", "0")
+
+
+def address(simulator: Simulator) -> tuple[str, ...]:
+    """Return the options that lead to it."""
+    return ("--host", "127.0.0.1", "--port", str(simulator.port))
+
+
+def records_of(output: str) -> list[dict[str, Any]]:
+    """Return the lines, read."""
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_version(tmp_path: Path) -> None:
+    """One line."""
+    assert ended("--version", cwd=tmp_path) == (0, f"sqmon {__version__}\n", "")
+
+
+def test_word_that_is_no_command(tmp_path: Path) -> None:
+    """The line says which there are."""
+    end = ended("fly", cwd=tmp_path)
+
+    assert (end.code, end.stdout) == (2, "")
+    assert end.stderr == f"sqmon: unknown command 'fly'; the commands are {', '.join(main.COMMANDS)}; see sqmon --help\n"
+
+
+def test_check_tells_each_check_in_order(simulator: Simulator, tmp_path: Path) -> None:
+    """A line each for people, exit code 0 when none failed, and nothing is written."""
+    end = ended("check", *address(simulator), *NO_LOKI, cwd=tmp_path)
+
+    assert (end.code, end.stderr) == (0, "")
+    assert [line.split()[:2] for line in end.stdout.splitlines()] == [*(["ok", name] for name in CHECKS[:3]), ["warning", CHECKS[3]]]
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_check_for_programs(simulator: Simulator, tmp_path: Path) -> None:
+    """One object a line, with the verdict."""
+    end = ended("check", "--json", *address(simulator), "--log_file_path", "f", cwd=tmp_path)
+
+    assert (end.code, end.stderr) == (0, "")
+    assert [(told["check"], told["verdict"]) for told in records_of(end.stdout)] == [(name, "passed") for name in CHECKS[:3]]
+    assert all(told["text"] for told in records_of(end.stdout))
+
+
+def test_check_that_fails(tmp_path: Path) -> None:
+    """Exit code 1, and the other checks are made nevertheless."""
+    path = metrics_file(tmp_path, {"show_lokcs": 2, "show_locks": -1})
+    end = ended("check", "--json", "--metrics_file", str(path), "--host", "127.0.0.1", "--port", "1", *NO_LOKI, cwd=tmp_path)
+
+    assert (end.code, end.stderr) == (1, "")
+    assert [(told["check"], told["verdict"]) for told in records_of(end.stdout)] == [
+        (CHECKS[0], "failed"),
+        (CHECKS[0], "failed"),
+        (CHECKS[1], "failed"),
+        (CHECKS[3], "warning"),
+    ]
+
+
+def test_check_offline_asks_nobody(simulator: Simulator, tmp_path: Path) -> None:
+    """The metrics file alone is looked at."""
+    end = ended("check", "--offline", *address(simulator), cwd=tmp_path)
+
+    assert (end.code, end.stderr, len(end.stdout.splitlines())) == (0, "", 1)
+    assert end.stdout.startswith(f"ok      {CHECKS[0]} ")
+    assert simulator.stats()["logins"] == 0
+
+
+def test_check_warns_of_a_password_that_others_can_see(simulator: Simulator, tmp_path: Path) -> None:
+    """Once, and without repeating it."""
+    seen = ended("check", *address(simulator), *NO_LOKI, "--password=sqream", cwd=tmp_path)
+    hidden = ended("check", *address(simulator), *NO_LOKI, cwd=tmp_path, SQMON_PASSWORD="sqream")
+
+    assert (seen.code, hidden.code) == (0, 0)
+    assert seen.stdout.count("other users of this host can read --password in the process list") == 1
+    assert "--password" not in hidden.stdout
+
+
+def test_once_prints_the_records(simulator: Simulator, tmp_path: Path) -> None:
+    """Of the metrics that are named, in this order, in the form of the files, and nothing is written."""
+    end = ended("once", *address(simulator), "show_locks", "get_license_info", cwd=tmp_path)
+    records = records_of(end.stdout)
+    function = catalogue.FUNCTIONS["show_locks"]
+
+    assert (end.code, end.stderr) == (0, "")
+    assert [(record["metric"], record["seq"]) for record in records] == [("show_locks", 1), ("show_locks", 2), ("get_license_info", 1)]
+    assert [*records[0]] == ["ts", "seq", "metric", "run_id", "poll", "poll_rows", *function.columns, *function.computed]
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_once_without_names_polls_the_metrics_file(simulator: Simulator, tmp_path: Path) -> None:
+    """But nothing that changes the server."""
+    path = metrics_file(tmp_path, {"show_locks": 5, "reset_leveldb_stats": {"interval": 9, "allow_state_change": True}})
+    end = ended("once", *address(simulator), "--metrics_file", str(path), cwd=tmp_path)
+
+    assert (end.code, end.stderr) == (0, "")
+    assert {record["metric"] for record in records_of(end.stdout)} == {"show_locks"}
+    assert "reset_leveldb_stats" not in simulator.stats()["statements"]
+
+
+def test_once_without_a_file_polls_the_five(simulator: Simulator, tmp_path: Path) -> None:
+    """In their order."""
+    end = ended("once", *address(simulator), cwd=tmp_path)
+
+    assert (end.code, end.stderr) == (0, "")
+    assert [*dict.fromkeys(record["metric"] for record in records_of(end.stdout))] == [*catalogue.DEFAULT_METRICS]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["shutdown_server"], "METRIC: shutdown_server: shuts the server down, so it is never polled"),
+        (["show_lokcs"], "METRIC: show_lokcs: is no known function; did you mean show_locks?"),
+    ],
+)
+def test_once_refuses_what_is_not_polled(simulator: Simulator, tmp_path: Path, words: list[str], line: str) -> None:
+    """Before anybody logs in."""
+    assert ended("once", *address(simulator), *words, cwd=tmp_path) == (1, "", f"sqmon: {line}\n")
+    assert simulator.stats()["logins"] == 0
+
+
+def test_once_that_fails(simulator: Simulator, tmp_path: Path) -> None:
+    """The server's words in one line."""
+    simulator.set_fault("show_locks", "execute", "error", text="no\nrights")
+
+    assert ended("once", *address(simulator), "show_locks", cwd=tmp_path) == (1, "", f"sqmon: 127.0.0.1:{simulator.port}: no rights\n")
+
+
+def test_reader_that_has_had_enough(simulator: Simulator, tmp_path: Path) -> None:
+    """`sqmon once | head` is no error."""
+    simulator.set_rows({"show_locks": 20_000})
+    process = subprocess.Popen(
+        command("once", *address(simulator), "show_locks"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout, process.stderr:
+        assert process.stdout.readline().startswith(b'{"ts":"')
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert (process.wait(DEADLINE_SECONDS), said) == (0, b"")
+
+
+def test_metrics_file_beside_where_one_stands_is_used(simulator: Simulator, tmp_path: Path) -> None:
+    """As the original service did."""
+    (tmp_path / "monitor_input.json").write_text('{"get_license_info": 5}', "utf-8")
+    end = ended("once", *address(simulator), cwd=tmp_path)
+
+    assert {record["metric"] for record in records_of(end.stdout)} == {"get_license_info"}
+
+
+def test_options_come_from_the_environment(simulator: Simulator, tmp_path: Path) -> None:
+    """All that `once` needs."""
+    end = ended("once", "get_license_info", cwd=tmp_path, SQMON_HOST="127.0.0.1", SQMON_PORT=str(simulator.port), SQMON_USE_SSL="no")
+
+    assert (end.code, end.stderr, len(end.stdout.splitlines())) == (0, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (SqmonError("the world is wrong"), exit_codes.FAILED, "sqmon: the world is wrong\n"),
+        (ConfigError(["one", "two"]), exit_codes.FAILED, "sqmon: one\nsqmon: two\n"),
+        (KeyboardInterrupt(), 0, ""),
+    ],
+)
+def test_what_went_wrong_is_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, said: str
+) -> None:
+    """A line for each problem, and no traceback."""
+    monkeypatch.setattr(check, "run", raiser(error))
+
+    assert main.main(["check"]) == code
+    assert capsys.readouterr().err == said
+
+
+def test_bug_is_told_as_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the traceback, since nobody but us can do something about it."""
+    monkeypatch.setattr(check, "run", raiser(ZeroDivisionError("oh")))
+
+    assert main.main(["check"]) == exit_codes.BUG
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback (most recent call last):")
+    assert said.endswith("ZeroDivisionError: oh\nsqmon: this is a bug; please report it with the lines above\n")
+
+
+def raiser(error: BaseException) -> Any:
+    """Return a command that fails like that."""
+
+    def run(_: argparse.Namespace) -> int:
+        raise error
+
+    return run
+
+
+def test_log_on_a_terminal_is_for_people(tmp_path: Path) -> None:
+    """A line an event, in words; elsewhere it is JSON."""
+    ours, theirs = pty.openpty()
+    words = ("run", "--host", "127.0.0.1", "--port", "1", *NO_LOKI, "--log_dir", "logs")
+    process = subprocess.Popen(command(*words), cwd=tmp_path, env=environment(TERM="xterm"), stdin=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # which is how a terminal says that nobody writes to it any more
+        while True:
+            said += os.read(ours, 4096)
+    os.close(ours)
+
+    assert process.wait(DEADLINE_SECONDS) == 1
+    assert b"check_customer_metrics" in said
+    assert said.splitlines()[-1].startswith(b"sqmon: check_sqream_connection: 127.0.0.1:1: the connection was refused")
+    assert b"Traceback" not in said
+    assert b'{"' not in said
+
+
+def test_demo_shows_what_arrives(tmp_path: Path) -> None:
+    """Without a terminal in plain lines; at the end the counts and the files, which are there."""
+    end = ended("demo", "--seconds", "4", cwd=tmp_path)
+
+    assert (end.code, end.stderr) == (0, "")
+    assert re.search(r"^SQreamDB simulator on 127\.0\.0\.1:\d+, service with process id \d+", end.stdout)
+    for metric in catalogue.DEFAULT_METRICS:
+        assert re.search(rf"^\d\d:\d\d:\d\d {metric}: (ok|empty), \d+ rows", end.stdout, re.MULTILINE)
+        assert re.search(rf"^{metric}: [1-9]\d* polls, \d+ records$", end.stdout, re.MULTILINE)
+    listed = re.findall(r"^  (sqmon-demo/\S+\.jsonl)$", end.stdout, re.MULTILINE)
+    assert sorted(listed) == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("sqmon-demo/*/*.jsonl"))
+    assert len(listed) >= 5
+
+
+def test_demo_ends_at_ctrl_c(tmp_path: Path) -> None:
+    """In an orderly way, with its summary, and without leaving a process."""
+    process = subprocess.Popen(
+        command("demo", "--log_dir", "d"),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: [*tmp_path.glob("d/get_license_info/*.jsonl")])
+        sessions = [process.pid, int((tmp_path / "d" / ".lock").read_text("ascii"))]
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=DEADLINE_SECONDS)
+
+        assert process.returncode == 0
+        assert b"get_license_info: " in output
+        assert b"Traceback" not in output
+        wait_until(lambda: not any(map(session_processes, sessions)))
+    finally:
+        kill_session(process.pid)
+
+
+def test_simulate_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    """It prints its ports, answers `once` like a server, and ends with exit code 0."""
+    process = subprocess.Popen(
+        command("simulate", "--port", "0", "--rows_locks", "3"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process, process.stdout:
+        worker, ready = process.stdout.readline(), process.stdout.readline()
+        end = ended("once", "--host", "127.0.0.1", "--port", worker.rpartition(":")[2].strip(), "show_locks", cwd=tmp_path)
+        process.terminate()
+        code = process.wait(DEADLINE_SECONDS)
+
+    assert (ready, code) == ("ready\n", 0)
+    assert (end.code, len(end.stdout.splitlines())) == (0, 3)
+
+
+def test_simulator_that_can_not_start(simulator: Simulator, tmp_path: Path) -> None:
+    """A port that is taken is one line and exit code 1."""
+    end = ended("simulate", "--port", str(simulator.port), cwd=tmp_path)
+
+    assert (end.code, end.stdout, len(end.stderr.splitlines())) == (1, "", 1)
+    assert str(simulator.port) in end.stderr

@@ -1,0 +1,78 @@
+"""The catalogue: what may be polled, as the documentation has it and as the simulator answers it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sqmon.config import catalogue, read_only
+from sqmon.records.column_names import normalised
+from sqmon.simulator import further
+
+READ = [function.name for function in catalogue.FUNCTIONS.values()]
+ORIGINAL = {"show_server_status": 7, "show_locks": 2, "get_leveldb_stats": 5, "show_cluster_nodes": 4, "get_license_info": 5}
+
+
+def test_five_of_the_original_service() -> None:
+    """They are polled as often as it polled them."""
+    assert {name: catalogue.FUNCTIONS[name].interval for name in catalogue.DEFAULT_METRICS} == ORIGINAL
+
+
+def test_no_function_is_read_only_and_changes_something() -> None:
+    """What may be polled is on one list alone."""
+    assert set(READ) & set(read_only.STATE_CHANGING) == set()
+    assert [name for name in READ if read_only.state_change(name)] == []
+
+
+@pytest.mark.parametrize("name", READ)
+def test_every_function_can_be_polled(name: str) -> None:
+    """Its name is a metric's name, and its statement is one that is allowed."""
+    function = catalogue.FUNCTIONS[name]
+    call = read_only.call(name) if not function.arguments else f"select {name}({function.arguments});"
+
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+    assert read_only.problem(call) == ""
+    assert function.interval > 0
+    assert all((function.summary, function.rights))
+
+
+@pytest.mark.parametrize("name", READ)
+def test_columns_are_keys_of_records(name: str) -> None:
+    """Each once, in the form that a record has; aliases and computed columns, too."""
+    function = catalogue.FUNCTIONS[name]
+    names = (*function.columns, *function.computed)
+
+    assert names == normalised(names, ())
+    assert tuple(function.aliases) == normalised(tuple(function.aliases), ())
+    assert set(function.aliases.values()) <= set(function.columns)
+    assert set(function.aliases) & set(function.columns) == set()
+
+
+def test_simulator_knows_every_function_whose_columns_are_documented() -> None:
+    """What nobody has described can't be simulated."""
+    assert [name for name in READ if catalogue.FUNCTIONS[name].columns and name not in further.FUNCTIONS] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "generation"),
+    [(name, generation) for name in READ if catalogue.FUNCTIONS[name].columns for generation in further.FUNCTIONS[name].columns],
+)
+def test_simulator_answers_with_these_columns(name: str, generation: str) -> None:
+    """In order, in the newer generation all of them, in the older one those that it has, under its names."""
+    function = catalogue.FUNCTIONS[name]
+    sent = normalised([column.name for column in further.FUNCTIONS[name].columns[generation]], ())
+    known = [function.aliases.get(column, column) for column in sent]
+
+    assert known == [column for column in function.columns if column in known]
+    assert generation == "4.6" or known == [*function.columns]
+
+
+def test_nearest_name() -> None:
+    """A slip of the finger is recognised, nonsense is not."""
+    assert [catalogue.nearest(name) for name in ("show_lock", "shwo_locks", "get_licence_info", "Zzz")] == [
+        "show_locks",
+        "show_locks",
+        "get_license_info",
+        None,
+    ]

@@ -1,0 +1,177 @@
+"""The options: the original service's names and defaults, both spellings, the environment, and what is refused."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any, Mapping
+
+import pytest
+
+from sqmon.config import options
+
+ORIGINAL: Mapping[str, Any] = {
+    "host": "localhost",
+    "port": 5000,
+    "database": "master",
+    "user": "sqream",
+    "password": "sqream",
+    "clustered": False,
+    "service": "monitor",
+    "loki_host": "localhost",
+    "loki_port": 3100,
+    "log_file_path": None,
+}
+
+
+def parsed(*words: str, **environ: str) -> argparse.Namespace:
+    """Return what `sqmon run` would make of these words and this environment."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    options.add_options(parser, options.GROUPS)
+    options.environment_defaults(parser, options.GROUPS, environ)
+    return parser.parse_args(options.spell(words))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str, **environ: str) -> str:
+    """Return the last line of a usage error."""
+    with pytest.raises(SystemExit) as caught:
+        parsed(*words, **environ)
+    assert caught.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_flags_of_the_original_service_have_its_names_and_defaults() -> None:
+    """Whoever knows that one need not learn anything."""
+    args = vars(parsed())
+
+    assert {name: args[name] for name in ORIGINAL} == ORIGINAL
+
+
+def test_flags_of_the_original_service_can_be_given() -> None:
+    """All of them at once, as it took them."""
+    words = "--host h --port 1 --database d --username u --password p --clustered --service s --loki_host l --loki_port 2 --log_file_path f"
+    args = vars(parsed(*words.split()))
+
+    assert [args[name] for name in ORIGINAL] == ["h", 1, "d", "u", "p", True, "s", "l", 2, "f"]
+
+
+def test_user_and_username_are_one_option() -> None:
+    """The last one wins, as with any option that is given twice."""
+    assert parsed("--user", "a", "--username", "b").user == "b"
+    assert parsed("--username", "a", "--user", "b").user == "b"
+
+
+@pytest.mark.parametrize("option", [option for group in options.GROUPS.values() for option in group if "_" in option.name])
+def test_every_option_can_be_spelled_with_dashes(option: options.Option) -> None:
+    """--a-b is --a_b."""
+    dashed = "--" + option.name.replace("_", "-")
+    value = [] if option.convert is None else ["5"] if option.choices is None and option.name != "server_timezone" else None
+    if value is None:
+        value = [option.choices[-1] if option.choices else "UTC"]
+
+    assert parsed(dashed, *value) == parsed(f"--{option.name}", *value) != parsed()
+
+
+def test_values_keep_their_dashes() -> None:
+    """Only the names of options are spelled anew."""
+    assert options.spell(["--log-dir=a-b", "--cluster", "x-y", "-h", "--", "--a-b"]) == [
+        "--log_dir=a-b",
+        "--cluster",
+        "x-y",
+        "-h",
+        "--",
+        "--a-b",
+    ]
+
+
+@pytest.mark.parametrize("option", [option for group in options.GROUPS.values() for option in group])
+def test_every_option_can_come_from_the_environment(option: options.Option) -> None:
+    """SQMON_<NAME> is what is said on the command line."""
+    value = (
+        "true" if option.convert is None else option.choices[0] if option.choices else "UTC" if option.name == "server_timezone" else "5"
+    )
+    said = parsed(f"--{option.name}", *([] if option.convert is None else [value]))
+
+    assert parsed(**{f"SQMON_{option.name.upper()}": value}) == said
+
+
+def test_command_line_wins_over_the_environment() -> None:
+    """Whoever types something means it."""
+    args = parsed("--port", "1", "--host", "typed", SQMON_PORT="2", SQMON_HOST="set", SQMON_SERVICE="kept")
+
+    assert (args.port, args.host, args.service) == (1, "typed", "kept")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("1", True), ("True", True), ("yes", True), ("on", True), ("0", False), ("false", False), ("", False), ("OFF", False)],
+)
+def test_flags_in_the_environment(text: str, *, meant: bool) -> None:
+    """In the words that people use."""
+    assert parsed(SQMON_CLUSTERED=text).clustered is meant
+
+
+@pytest.mark.parametrize(
+    ("environ", "complaint"),
+    [
+        ({"SQMON_CLUSTERED": "maybe"}, "SQMON_CLUSTERED: 'maybe' is neither true nor false"),
+        ({"SQMON_FSYNC": "always"}, "SQMON_FSYNC: 'always' is none of seal, interval, never"),
+        ({"SQMON_PORT": "many"}, "SQMON_PORT: 'many' is not a port from 1 to 65535"),
+    ],
+)
+def test_nonsense_in_the_environment_is_wrong_usage(capsys: pytest.CaptureFixture[str], environ: dict[str, str], complaint: str) -> None:
+    """It is no better for not having been typed."""
+    assert complaint in refused(capsys, **environ)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("--port 0", "'0' is not a port from 1 to 65535"),
+        ("--port 65536", "'65536' is not a port from 1 to 65535"),
+        ("--port=-1", "'-1' is not a port from 1 to 65535"),
+        ("--port 5e3", "'5e3' is not a port from 1 to 65535"),
+        ("--loki_port http", "'http' is not a port from 1 to 65535"),
+        ("--segment_mb 0", "'0' is not a number greater than 0"),
+        ("--segment_mb nan", "'nan' is not a number greater than 0"),
+        ("--segment_hours inf", "'inf' is not a number greater than 0"),
+        ("--retention_days=-7", "'-7' is not a number greater than 0"),
+        ("--query_timeout soon", "'soon' is not a number greater than 0"),
+        ("--startup_timeout=-1", "'-1' is not a number greater than 0"),
+        ("--fsync always", "invalid choice: 'always'"),
+        ("--log_dir=", "is not a path"),
+        ("--hos h", "unrecognized arguments: --hos h"),
+    ],
+)
+def test_wrong_values_are_wrong_usage(capsys: pytest.CaptureFixture[str], words: str, complaint: str) -> None:
+    """The line says which value and what it should be; a beginning of a name is no name."""
+    assert complaint in refused(capsys, *words.split())
+
+
+def test_numbers() -> None:
+    """Whole or not, and 0 only where it makes sense."""
+    args = parsed("--segment_mb", "0.5", "--startup_timeout", "0", "--min_free_mb", "0", "--retention_mb", "1e3")
+
+    assert (args.segment_mb, args.startup_timeout, args.min_free_mb, args.retention_mb) == (0.5, 0.0, 0.0, 1000.0)
+    assert math.isclose(options.positive("1.5"), 1.5)
+
+
+def test_paths_are_paths() -> None:
+    """But for --log_file_path, whose last character says what it is."""
+    args = parsed("--log_dir", "d/", "--metrics_file", "m", "--password_file", "p", "--log_file_path", "l/")
+
+    assert (args.log_dir, args.metrics_file, args.password_file, args.log_file_path) == (Path("d"), Path("m"), Path("p"), "l/")
+
+
+def test_every_option_explains_itself() -> None:
+    """There is no option without a help text, and no name twice."""
+    every = [option for group in options.GROUPS.values() for option in group]
+
+    assert all(option.help for option in every)
+    assert len({option.name for option in every}) == len(every)
+
+
+def test_kubernetes_may_set_what_it_likes() -> None:
+    """A service called sqmon there sets SQMON_PORT in every container, and means something else by it."""
+    assert parsed(SQMON_PORT="tcp://10.0.0.1:9188").port == 5000

@@ -1,0 +1,146 @@
+"""Settings: where they come from, what can't be sent to SQreamDB, and how passwords stay unseen."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqmon.config import arguments, options, settings
+from sqmon.config.settings import Connection, Settings
+from sqmon.errors import ConfigError
+
+SECRET = "hush-Hush-1!"
+
+
+def connection(**changes: Any) -> Connection:
+    """Return a connection that is as usual but for `changes`."""
+    usual: dict[str, Any] = {"host": "h", "port": 5000, "database": "master", "user": "sqream", "service": "monitor", "password": SECRET}
+    return Connection(**{**usual, **changes})
+
+
+def settings_of(*words: str) -> Settings:
+    """Return the settings of `sqmon run` with these words."""
+    parser = argparse.ArgumentParser()
+    options.add_options(parser, options.GROUPS)
+    return arguments.settings_of(parser.parse_args(words))
+
+
+@pytest.mark.parametrize("name", ["host", "database", "user", "service"])
+@pytest.mark.parametrize("value", ["", 'a"b', "a\\b", "a\nb", "é", "a\x1bb"])
+def test_what_would_break_the_login_message_is_refused(name: str, value: str) -> None:
+    """pysqream pastes these into JSON and counts characters, not bytes."""
+    with pytest.raises(ConfigError) as caught:
+        connection(**{name: value})
+
+    assert caught.value.problems == [
+        f"--{name}: {value!r} can't be sent to SQreamDB; use ASCII without quotes, backslashes and control characters"
+    ]
+
+
+@pytest.mark.parametrize("password", ['a"b', "a\\b", "a\nb", "pässword"])
+def test_password_that_can_not_be_sent_is_refused_without_being_named(tmp_path: Path, password: str) -> None:
+    """Whether it was given or is in a file."""
+    path = tmp_path / "password"
+    path.write_text(password, "utf-8")
+    for changes in ({"password": password}, {"password_file": path}):
+        with pytest.raises(ConfigError) as caught:
+            connection(**changes)
+        assert password not in str(caught.value)
+        assert "can't send this password" in str(caught.value)
+
+
+def test_password_is_shown_nowhere() -> None:
+    """Neither by a log nor by a traceback that prints the value."""
+    made = settings_of("--password", SECRET)
+
+    assert made.connection.read_password() == SECRET
+    assert SECRET not in f"{made!r}{made}{made.connection!r}{made.outside!r}"
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_password_file_is_read_anew_each_time(tmp_path: Path, end: str) -> None:
+    """The end of its line is no part of the password; blanks are."""
+    path = tmp_path / "password"
+    path.write_bytes(b" one " + end.encode())
+    made = connection(password_file=path)
+    first = made.read_password()
+    path.write_bytes(b"two" + end.encode())
+
+    assert (first, made.read_password()) == (" one ", "two")
+
+
+def test_password_file_wins_over_the_password(tmp_path: Path) -> None:
+    """--password has a default, so it can't be told whether it was meant."""
+    path = tmp_path / "password"
+    path.write_text("from the file", "utf-8")
+
+    assert connection(password_file=path).read_password() == "from the file"
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file or directory"), (b"\xff", "it is not UTF-8 text")])
+def test_password_file_that_can_not_be_read(tmp_path: Path, content: Any, reason: str) -> None:
+    """It is named, with why."""
+    path = tmp_path / "password"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        connection(password_file=path)
+
+    assert caught.value.problems == [f"--password_file {path}: can't be read: {reason}"]
+
+
+def test_segments_by_default() -> None:
+    """64 MiB, a day, a week and 2 GiB, and a Loki that is asked."""
+    made = settings_of("--log_dir", "somewhere")
+    output, retention = made.output, made.retention
+
+    assert (output.log_dir, output.single_file) == (Path("somewhere"), None)
+    assert (output.segment_bytes, output.segment_seconds, output.buffer_bytes, output.fsync) == (64 << 20, 86400, 8 << 20, "interval")
+    assert (retention.seconds, retention.bytes, retention.min_free_bytes) == (7 * 86400, 2 << 30, 0)
+    assert made.outside.loki == ("localhost", 3100)
+    assert made.outside.startup_timeout == 30
+
+
+def test_log_file_path_that_is_a_file(tmp_path: Path) -> None:
+    """One file of all metrics, and no Loki."""
+    made = settings_of("--log_file_path", str(tmp_path / "all.jsonl"))
+
+    assert (made.output.single_file, made.output.log_dir, made.outside.loki) == (tmp_path / "all.jsonl", tmp_path, None)
+
+
+@pytest.mark.parametrize("end", ["/", ""])
+def test_log_file_path_that_is_a_directory(tmp_path: Path, end: str) -> None:
+    """Segments, and no Loki; a directory that exists needs no / at its end."""
+    place = tmp_path / "new" if end else tmp_path
+    made = settings_of("--log_file_path", f"{place}{end}")
+
+    assert (made.output.single_file, made.output.log_dir, made.outside.loki) == (None, place, None)
+
+
+def test_log_dir_and_a_file_exclude_each_other(tmp_path: Path) -> None:
+    """Nobody could say where to look."""
+    with pytest.raises(ConfigError) as caught:
+        settings_of("--log_dir", "d", "--log_file_path", str(tmp_path / "f"))
+
+    assert caught.value.problems == ["--log_dir: segments and a --log_file_path FILE exclude each other; give one of them"]
+
+
+def test_metrics_file_is_the_first_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside where one stands, in config_files, in /etc, or none at all."""
+    monkeypatch.chdir(tmp_path)
+    found = [settings.default_metrics_file()]
+    for place in ("config_files", "."):
+        Path(place).mkdir(exist_ok=True)
+        Path(place, "monitor_input.json").write_text("{}", "utf-8")
+        found.append(settings.default_metrics_file())
+
+    assert found[0] in (None, Path("/etc/sqmon/monitor_input.json"))
+    assert found[1:] == [Path("config_files/monitor_input.json"), Path("monitor_input.json")]
+
+
+def test_log_dir_is_somewhere_that_can_be_written_to() -> None:
+    """The system's place, or the one beside where one stands."""
+    assert settings.default_log_dir() in (Path("/var/log/sqmon"), Path("logs"))

@@ -1,0 +1,229 @@
+"""Guarded sockets: one deadline for everything, pings while waiting, and an end that is final."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import socket
+import threading
+import time
+from typing import Iterator
+
+import pytest
+
+from sqmon.database import deadline_socket
+from sqmon.database.deadline_socket import Guard, GuardedSocket, ReaderPings
+from sqmon.errors import QueryTimeoutError
+
+SHORT = 0.2
+PLENTY = 30.0
+TOLERANCE = 3.0
+
+
+@pytest.fixture
+def watched() -> Guard:
+    """A guard whose step has plenty of time."""
+    made = Guard()
+    made.start(PLENTY)
+    return made
+
+
+@pytest.fixture
+def ours(watched: Guard, peer: tuple[socket.socket, socket.socket]) -> GuardedSocket:
+    """The guarded end of a connection."""
+    return watched.watch(peer[0])
+
+
+@pytest.fixture
+def theirs(peer: tuple[socket.socket, socket.socket]) -> socket.socket:
+    """The other end of it."""
+    return peer[1]
+
+
+@pytest.fixture
+def peer() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a connection."""
+    pair = socket.socketpair()
+    yield pair
+    for end in pair:
+        end.close()
+
+
+def receive(ours: GuardedSocket, size: int = 100) -> bytes:
+    """Return what one receive brings."""
+    data = bytearray(size)
+    return bytes(data[: ours.recv_into(memoryview(data))])
+
+
+def test_bytes_pass_both_ways(ours: GuardedSocket, theirs: socket.socket) -> None:
+    """A guarded socket is a socket."""
+    theirs.sendall(b"answer")
+
+    assert receive(ours) == b"answer"
+    assert ours.send(b"question") == 8
+    assert theirs.recv(100) == b"question"
+
+
+def test_silence_ends_at_the_deadline(watched: Guard, ours: GuardedSocket) -> None:
+    """The failure says how long was waited, and the socket raises what pysqream knows."""
+    watched.start(SHORT)
+    began = time.monotonic()
+    with pytest.raises(socket.timeout):
+        receive(ours)
+
+    assert SHORT <= time.monotonic() - began < SHORT + TOLERANCE
+    assert isinstance(watched.failure, QueryTimeoutError)
+    assert str(watched.failure) == "no answer within 0.2 s"
+
+
+def test_bytes_that_drip_do_not_put_the_deadline_off(watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
+    """The seconds are for the whole step."""
+    over = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            while not over.wait(0.02):
+                theirs.sendall(b".")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    watched.start(SHORT)
+    began = time.monotonic()
+    with pytest.raises(socket.timeout):
+        any(not receive(ours) for _ in itertools.count())
+    over.set()
+    thread.join()
+
+    assert time.monotonic() - began < SHORT + TOLERANCE
+
+
+def test_reader_that_nobody_reads_is_given_up(watched: Guard, ours: GuardedSocket) -> None:
+    """A send is part of the step, too."""
+    watched.start(SHORT)
+    with pytest.raises(socket.timeout):
+        ours.send(bytes(64 << 20))
+
+    assert isinstance(watched.failure, QueryTimeoutError)
+
+
+def test_send_takes_everything(ours: GuardedSocket, theirs: socket.socket) -> None:
+    """pysqream does not look how much of a statement was taken."""
+    received = bytearray()
+
+    def read() -> None:
+        while len(received) < 4 << 20:
+            received.extend(theirs.recv(1 << 16))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+
+    assert ours.send(bytes(4 << 20)) == 4 << 20
+    thread.join()
+
+
+def test_waiting_reader_sends_pings(monkeypatch: pytest.MonkeyPatch, watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
+    """Every so many seconds one whole frame, as long as the answer takes, and none before they were asked for."""
+    monkeypatch.setattr(deadline_socket, "PING_SECONDS", 0.05)
+    pings = ReaderPings(watched)
+    frames: list[bytes] = []
+
+    def answer_after_three() -> None:
+        while len(frames) < 3:
+            head = theirs.recv(10, socket.MSG_WAITALL)
+            frames.append(head[:2] + theirs.recv(int.from_bytes(head[2:], "little"), socket.MSG_WAITALL))
+        theirs.sendall(b"answer")
+
+    pings.start()
+    thread = threading.Thread(target=answer_after_three)
+    thread.start()
+
+    assert receive(ours) == b"answer"
+    thread.join()
+    assert {frame[:2] for frame in frames} == {b"\x08\x01"}
+    assert [json.loads(frame[2:]) for frame in frames] == [{"ping": "ping"}] * 3
+
+
+def test_no_pings_unless_the_server_knows_them(
+    monkeypatch: pytest.MonkeyPatch, watched: Guard, ours: GuardedSocket, theirs: socket.socket
+) -> None:
+    """An old server would take them for a request."""
+    monkeypatch.setattr(deadline_socket, "PING_SECONDS", 0.01)
+    watched.start(SHORT)
+    with pytest.raises(socket.timeout):
+        receive(ours)
+    theirs.setblocking(False)
+
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)
+
+
+def test_pings_stand_in_for_a_thread(watched: Guard) -> None:
+    """pysqream may start, halt and join it as often as it likes; there is nothing to wait for."""
+    pings = ReaderPings(watched)
+    assert not watched.pings
+    pings.start()
+    pings.halt()
+    pings.join()
+
+    assert watched.pings
+
+
+def test_ping_that_can_not_be_sent_ends_the_wait(
+    monkeypatch: pytest.MonkeyPatch, watched: Guard, ours: GuardedSocket, theirs: socket.socket
+) -> None:
+    """Who is not there any more does not answer, either."""
+    monkeypatch.setattr(deadline_socket, "PING_SECONDS", 0.05)
+    watched.pings = True
+    theirs.shutdown(socket.SHUT_RD)
+    with pytest.raises(OSError, match="Broken pipe"):
+        receive(ours)
+
+
+def test_failed_connection_is_dead(watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
+    """Nothing is sent or read any more, whatever arrives, and the first failure is the one that counts."""
+    first = QueryTimeoutError("first")
+    watched.fail(first)
+    watched.fail(ValueError("second"))
+    theirs.sendall(b"late")
+
+    with pytest.raises(ConnectionAbortedError):
+        receive(ours)
+    with pytest.raises(ConnectionAbortedError):
+        ours.send(b"closeStatement")
+    assert watched.failure is first
+
+
+def test_shut_ends_every_socket(watched: Guard) -> None:
+    """Also the one of a connection that never came to be."""
+    pairs = [socket.socketpair() for _ in range(3)]
+    guarded = [watched.watch(ours) for ours, _ in pairs]
+    early = socket.socket()
+    watched.connecting(early)
+    watched.shut()
+
+    assert all(one.closed for one in guarded)
+    assert early.fileno() == -1
+    assert [theirs.recv(1) for _, theirs in pairs] == [b""] * 3
+    for _, theirs in pairs:
+        theirs.close()
+
+
+def test_closed_sockets_are_forgotten(watched: Guard) -> None:
+    """A server that moves each statement to another worker must not fill the memory."""
+    for _ in range(100):
+        ours, theirs = socket.socketpair()
+        watched.watch(ours).close()
+        theirs.close()
+
+    assert len(watched._sockets) == 1
+
+
+def test_limit_of_a_single_wait_is_no_failure(watched: Guard, ours: GuardedSocket) -> None:
+    """pysqream waits five seconds for a picker's first word; that they are over is its own affair."""
+    ours.settimeout(0.05)
+    assert ours.gettimeout() == 0.05
+    with pytest.raises(socket.timeout):
+        receive(ours)
+
+    assert watched.failure is None

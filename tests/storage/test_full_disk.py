@@ -1,0 +1,132 @@
+"""A disk that is full, or a directory that is gone, under the running service."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from sqmon.health import status_file
+from sqmon.simulator import Simulator
+from tests.support.program import Service, service, wait_until
+
+METRICS = {"show_locks": 0.2, "get_license_info": 0.2}
+_FREE_AT_ONCE_SECONDS = 3.0
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: str = "2m") -> Iterator[Path]:
+    """Mount a real small file system; skip where nobody lets us."""
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield place
+    finally:
+        wait_until(lambda: subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode == 0)
+
+
+def fill(disk: Path) -> Path:
+    """Take all the room that is left; return the file that holds it."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for size in (65536, 4096, 1):
+            with contextlib.suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+    return ballast
+
+
+def accounted(run: Service, metric: str) -> tuple[list[tuple[str, int]], set[tuple[str, int]]]:
+    """Return what is in the files (in order) and what gap events say is not, as pairs of run and seq."""
+    written = [(record["run_id"], record["seq"]) for record in run.records(metric)]
+    dropped = {
+        (gap["target_run_id"], seq)
+        for gap in run.events("gap", target=metric)
+        if gap.get("first_seq") is not None
+        for seq in range(gap["first_seq"], gap["last_seq"] + 1)
+    }
+    return written, dropped
+
+
+def test_full_disk_costs_nothing_while_memory_suffices(simulator: Simulator, tmp_path: Path) -> None:
+    """Polling goes on, status says what is wrong, and within seconds of room coming back every line is in the files, once and in order."""
+    with small_disk(tmp_path / "disk") as disk, service(simulator.port, disk / "logs", metrics=METRICS) as run:
+        run.wait_for_polls(*METRICS)
+        ballast = fill(disk)
+        wait_until(lambda: all(metric.pending_bytes for metric in said(run).metrics))
+        told = said(run)
+        polls = {metric.name: metric.polls for metric in told.metrics}
+        assert not any(metric.healthy for metric in told.metrics)
+        assert all("no space left on device" in metric.error for metric in told.metrics)
+        assert run.process.poll() is None
+
+        ballast.unlink()
+
+        freed = time.monotonic()
+        wait_until(lambda: all(not metric.pending_bytes for metric in said(run).metrics))
+        assert time.monotonic() - freed < _FREE_AT_ONCE_SECONDS
+        wait_until(lambda: all(metric.polls > polls[metric.name] for metric in said(run).metrics))
+        assert run.end() == 0
+        for metric in METRICS:
+            written, dropped = accounted(run, metric)
+            assert set() == dropped
+            assert [*range(1, len(written) + 1)] == [seq for _, seq in written]
+            assert max(poll["last_seq"] or 0 for poll in run.events("poll", target=metric)) == len(written)
+        assert run.events("backlog", target="show_locks", level="error")
+        assert run.events("backlog", target="show_locks", level="info", reason="over")
+
+
+def test_what_memory_could_not_hold_is_in_gap_events(simulator: Simulator, tmp_path: Path) -> None:
+    """With a small buffer records are dropped: each is either in the files or named in a gap event, none in both, none in neither."""
+    simulator.set_rows({"show_locks": 50})
+    with small_disk(tmp_path / "disk") as disk, service(simulator.port, disk / "logs", "--buffer_mb", "0.1", metrics=METRICS) as run:
+        run.wait_for_polls(*METRICS)
+        ballast = fill(disk)
+        wait_until(lambda: said_metric(run, "show_locks").pending_bytes > 90_000)
+        began = time.monotonic()
+        wait_until(lambda: time.monotonic() - began > 2)  # ten more polls of 25 kB each: more than fits
+
+        ballast.unlink()
+
+        run.wait_for("gap", target="show_locks")
+        run.wait_for_polls("show_locks")
+        assert run.end() == 0
+        written, dropped = accounted(run, "show_locks")
+        assert dropped
+        assert len(set(written)) == len(written)
+        assert set() == set(written) & dropped
+        assert set(range(1, max(seq for _, seq in written) + 1)) == {seq for _, seq in written} | {seq for _, seq in dropped}
+
+
+def test_directory_removed_under_a_running_service_is_made_again(simulator: Simulator, tmp_path: Path) -> None:
+    """Somebody deletes a metric's directory: what was in it is said to be gone, and the next poll is written."""
+    with service(simulator.port, tmp_path / "logs", metrics=METRICS) as run:
+        run.wait_for_polls(*METRICS)
+        subprocess.run(["rm", "-r", str(tmp_path / "logs" / "show_locks")], check=True)
+
+        gap = run.wait_for("gap", target="show_locks")
+
+        run.wait_for_polls("show_locks", after=gap["seq"])
+        wait_until(lambda: run.records("show_locks"))
+        assert run.end() == 0
+        written, dropped = accounted(run, "show_locks")
+        assert set() == set(written) & dropped
+        assert set(range(1, max(seq for _, seq in written) + 1)) == {seq for _, seq in written} | {seq for _, seq in dropped}
+
+
+def said(run: Service) -> status_file.Status:
+    """Return what the service says of itself."""
+    status = wait_until(lambda: status_file.read(run.log_dir))
+    assert status is not None
+    return status
+
+
+def said_metric(run: Service, name: str) -> status_file.MetricStatus:
+    """Return what the service says of one metric."""
+    return next(metric for metric in said(run).metrics if metric.name == name)

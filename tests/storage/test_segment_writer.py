@@ -1,0 +1,674 @@
+"""Segments on real disks: names, rotation, full and broken disks, and that every record is in a file or in a report."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sqmon.storage.segment import newest_ns
+from sqmon.storage.segment_names import SegmentName, newest, parsed
+from sqmon.storage.segment_writer import SegmentOptions
+from tests.support.clocks import FakeClock
+from tests.support.segment_files import Stream, assert_as_sealed, fill, records, segments, small_disk
+
+NAME = re.compile(r"show_locks-20261124T\d{6}\.\d{6}Z-\d{6}\.jsonl")
+ROOMY = SegmentOptions()
+
+
+def assert_nothing_is_missing(stream: Stream) -> None:
+    """After close: each seq is in the files once or was reported once, and the sealed files are as reported."""
+    expected = list(range(1, stream.encoder.seq + 1))
+    assert sorted(stream.written_seqs() + stream.dropped_seqs()) == expected
+    assert (stream.writer.pending, stream.writer.settled_seq) == (0, stream.encoder.seq)
+    assert_as_sealed(stream.log_dir, stream.sealed)
+
+
+def test_first_line_opens_the_segment(tmp_path: Path) -> None:
+    """A metric without rows leaves no trace."""
+    stream = Stream(tmp_path / "logs", ROOMY)
+    stream.writer.tick()
+
+    assert (stream.writer.path, list(tmp_path.iterdir())) == (None, [])
+
+    stream.poll(1)
+
+    assert stream.writer.path == tmp_path / "logs/show_locks/show_locks-20261124T120000.000000Z-000001.jsonl"
+    assert segments(tmp_path / "logs") == [stream.writer.path]
+
+
+def test_lines_are_in_the_file_when_append_returns(tmp_path: Path) -> None:
+    """An agent that looks now sees them."""
+    stream = Stream(tmp_path, ROOMY)
+    (batch,) = stream.poll(3)
+
+    assert (stream.writer.settled_seq, stream.writer.pending, stream.writer.trouble) == (3, 0, "")
+    assert stream.writer.path is not None
+    assert stream.writer.path.read_bytes() == batch.data
+
+
+def test_close_seals_with_the_figures_of_the_file(tmp_path: Path) -> None:
+    """Lines, bytes, seq range and checksum can be checked years later."""
+    stream = Stream(tmp_path, ROOMY)
+    stream.poll(700)
+    stream.writer.close()
+
+    assert [(seal.lines, seal.first_seq, seal.last_seq) for seal in stream.sealed] == [(700, 1, 700)]
+    assert_nothing_is_missing(stream)
+
+
+def test_large_polls_are_hashed_beside_the_writer(tmp_path: Path) -> None:
+    """In the order of the bytes, mixed with small ones, and no thread outlives its segment."""
+    before = threading.active_count()
+    stream = Stream(tmp_path, SegmentOptions(max_bytes=3_000_000))
+    for rows in (1, 5_000, 1, 20_000, 3):
+        stream.poll(rows)
+    stream.writer.close()
+
+    assert threading.active_count() == before
+    assert_nothing_is_missing(stream)
+
+
+def test_rotation_by_size_falls_between_records(tmp_path: Path) -> None:
+    """No segment is larger than it may be, none ends in the middle of a line, and names sort as they were made."""
+    stream = Stream(tmp_path, SegmentOptions(max_bytes=10_000))
+    for _ in range(20):
+        stream.poll(200)
+    stream.writer.close()
+    files = segments(tmp_path)
+
+    assert len(files) > 50
+    assert all(NAME.fullmatch(path.name) and path.read_bytes().endswith(b"}\n") for path in files)
+    assert all(9_000 < path.stat().st_size <= 10_000 for path in files[:-1])
+    assert [record["seq"] for record in records(tmp_path)] == list(range(1, 4001))
+    assert [f"show_locks/{path.name}" for path in files] == [seal.file for seal in stream.sealed]
+    assert_nothing_is_missing(stream)
+
+
+def test_record_larger_than_a_segment_gets_one_of_its_own(tmp_path: Path) -> None:
+    """A limit that is too small costs files, not records."""
+    stream = Stream(tmp_path, SegmentOptions(max_bytes=10))
+    stream.poll(5)
+    stream.writer.close()
+
+    assert [seal.lines for seal in stream.sealed] == [1, 1, 1, 1, 1]
+    assert_nothing_is_missing(stream)
+
+
+def test_rotation_by_age(tmp_path: Path) -> None:
+    """A day after its first line a segment is sealed; the next line opens another."""
+    stream = Stream(tmp_path, ROOMY)
+    stream.poll(1)
+    stream.clock.advance(24 * 3600 - 1)
+    stream.writer.tick()
+    assert stream.sealed == []
+
+    stream.clock.advance(1)
+    stream.writer.tick()
+    assert [seal.last_seq for seal in stream.sealed] == [1]
+    assert stream.writer.path is None
+
+    stream.poll(1)
+    assert len(segments(tmp_path)) == 2
+
+
+def test_new_process_never_appends_to_an_old_file(tmp_path: Path) -> None:
+    """Even a file that ends in half a line after a kill stays as it is."""
+    first = Stream(tmp_path, ROOMY)
+    first.poll(2)
+    assert first.writer.path is not None
+    with first.writer.path.open("ab") as file:
+        file.write(b'{"ts":"half')
+    before = first.writer.path.read_bytes()
+
+    second = Stream(tmp_path, ROOMY)
+    second.poll(2)
+
+    assert first.writer.path.read_bytes() == before
+    assert [path.name[-12:-6] for path in segments(tmp_path)] == ["000001", "000002"]
+
+
+def test_names_increase_when_the_clock_steps_back(tmp_path: Path) -> None:
+    """In one process and across processes: an agent and a human sort by name."""
+    for _ in range(3):
+        clock = FakeClock()
+        clock.step(-3600.0 * len(segments(tmp_path)))
+        stream = Stream(tmp_path, SegmentOptions(max_bytes=1), clock=clock)
+        for _ in range(3):
+            stream.poll(1)
+            clock.step(-1000)
+        stream.writer.close()
+
+    assert [path.name[-12:-6] for path in segments(tmp_path)] == [f"{number:06d}" for number in range(1, 10)]
+    assert [record["seq"] for record in records(tmp_path)] == [1, 2, 3] * 3
+
+
+def test_ts_can_go_on_after_the_last_line_of_the_run_before(tmp_path: Path) -> None:
+    """Though the clock has stepped back, and a kill has left half a line and an empty file."""
+    stream = Stream(tmp_path, ROOMY)
+    assert newest_ns(tmp_path, "show_locks") == 0
+    stream.poll(3)
+    assert stream.writer.path is not None
+    with stream.writer.path.open("ab") as file:
+        file.write(b'{"ts":"2099-01-01T00:00:00.000000000Z"')
+    (stream.writer.path.parent / "show_locks-20261124T130000.000000Z-000002.jsonl").touch()
+
+    assert newest_ns(tmp_path, "show_locks") == stream.clock.now_ns + 2 == stream.encoder.last_ns
+
+
+def test_two_writers_in_the_same_microsecond_get_two_names(tmp_path: Path) -> None:
+    """The second finds the name taken and takes the next."""
+    clock = FakeClock()
+    streams = [Stream(tmp_path, ROOMY, clock=clock) for _ in range(5)]
+    for stream in streams:
+        stream.poll(1)
+
+    assert len({stream.writer.path for stream in streams}) == 5
+    assert [path.name[-12:-6] for path in segments(tmp_path)] == [f"{number:06d}" for number in range(1, 6)]
+
+
+def test_names_of_many_processes_differ(tmp_path: Path) -> None:
+    """Real processes that start together, with real clocks."""
+    code = (
+        "import sys, pathlib; from sqmon.segments import *; from sqmon.record import Encoder; from sqmon.clock import SystemClock\n"
+        "for _ in range(20):\n"
+        "  w = SegmentWriter(pathlib.Path(sys.argv[1]), 'm', SegmentOptions(fsync='never'), clock=SystemClock(),"
+        " on_sealed=print, on_dropped=print)\n"
+        "  [w.append(b) for b in Encoder('m', 'r').rows(('x',), [(1,)], poll=1, started_ns=0)]; w.close()\n"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.DEVNULL) for _ in range(4)]
+
+    assert [process.wait() for process in processes] == [0] * 4
+    assert len(segments(tmp_path)) == 80
+    assert all(path.read_bytes().count(b"\n") == 1 for path in segments(tmp_path))
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: int) -> None:
+    """The agent's group reads, others don't."""
+    before = os.umask(umask)
+    try:
+        stream = Stream(tmp_path / "logs", ROOMY)
+        stream.poll(1)
+    finally:
+        os.umask(before)
+
+    assert stream.writer.path is not None
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "logs", tmp_path / "logs/show_locks", stream.writer.path)]
+    assert modes == [0o750, 0o750, 0o640]
+
+
+def test_setgid_group_is_handed_down(tmp_path: Path) -> None:
+    """An administrator gives the directory to the agent's group once."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory to another group")
+    os.chown(tmp_path, -1, 12345)
+    tmp_path.chmod(0o2750)
+    stream = Stream(tmp_path, ROOMY)
+    stream.poll(1)
+
+    assert stream.writer.path is not None
+    directory = stream.writer.path.parent.stat()
+    assert (directory.st_gid, stat.S_IMODE(directory.st_mode), stream.writer.path.stat().st_gid) == (12345, 0o2750, 12345)
+
+
+def test_current_leads_to_the_active_segment(tmp_path: Path) -> None:
+    """For `tail -F`; it is outside of what agents match."""
+    stream = Stream(tmp_path, SegmentOptions(max_bytes=1))
+    for _ in range(3):
+        stream.poll(1)
+        link = tmp_path / "current/show_locks"
+        assert link.is_symlink()
+        assert link.resolve() == stream.writer.path
+    assert [path.name for path in (tmp_path / "current").iterdir()] == ["show_locks"]
+    assert all(path.parent.name == "show_locks" for path in segments(tmp_path))
+
+
+def test_current_that_cannot_be_made_is_no_failure(tmp_path: Path) -> None:
+    """It is a convenience."""
+    (tmp_path / "current").write_text("in the way")
+    stream = Stream(tmp_path, ROOMY)
+    stream.poll(1)
+
+    assert (stream.writer.trouble, len(records(tmp_path))) == ("", 1)
+
+
+def test_planted_link_is_not_followed(tmp_path: Path) -> None:
+    """Whoever can write to the directory can't make the service write elsewhere."""
+    victim = tmp_path / "victim"
+    directory = tmp_path / "logs/show_locks"
+    directory.mkdir(parents=True)
+    (directory / "show_locks-20261124T120000.000000Z-000001.jsonl").symlink_to(victim)
+    stream = Stream(tmp_path / "logs", ROOMY)
+    stream.poll(1)
+
+    assert not victim.exists()
+    assert stream.writer.path is not None
+    assert stream.writer.path.name == "show_locks-20261124T120000.000001Z-000002.jsonl"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "show_locks-20261124T120000.000000Z-1.jsonl",
+        "show_locks-20261124T120000.000000Z-000001.jsonl.gz",
+        "show_locks-20261324T120000.000000Z-000001.jsonl",
+        "show_lock-20261124T120000.000000Z-000001.jsonl",
+        "show_locks-20261124T120000.000000Z-00000\u0661.jsonl",
+        "show_locks-20261124T120000.000000Z-000001.jsonl\n",
+        "x-show_locks-20261124T120000.000000Z-000001.jsonl",
+    ],
+)
+def test_other_names_are_not_segments(tmp_path: Path, name: str) -> None:
+    """Files that aren't ours neither count nor are they ever deleted."""
+    (tmp_path / name).touch()
+
+    assert (parsed("show_locks", name), newest(tmp_path, "show_locks")) == (None, SegmentName(0, 0))
+
+
+@given(st.integers(0, 4 * 10**15), st.integers(0, 10**8))
+def test_name_says_what_it_was_made_of(microseconds: int, number: int) -> None:
+    """Names can be read back."""
+    name = SegmentName(microseconds, number)
+
+    assert parsed("m", name.text("m")) == name
+
+
+def test_full_disk_loses_nothing_while_the_buffer_suffices(tmp_path: Path) -> None:
+    """Short writes are completed, waiting lines follow in order, and the trouble is told in words."""
+    with small_disk(tmp_path / "disk") as disk:
+        stream = Stream(disk, ROOMY)
+        stream.poll(10)
+        filler = fill(disk)
+        for _ in range(30):
+            stream.poll(20)
+            stream.clock.advance(1)
+        waiting = stream.writer.pending
+
+        assert re.fullmatch(r"show_locks: no space left on device \(\d+ KiB waiting\)", stream.writer.trouble)
+        assert waiting > 0
+        assert stream.writer.settled_seq < stream.encoder.seq
+
+        filler.unlink()
+        stream.writer.tick()
+
+        assert (stream.writer.trouble, stream.writer.pending, stream.dropped) == ("", 0, [])
+        assert len(segments(disk)) == 1
+        stream.writer.close()
+        assert_nothing_is_missing(stream)
+
+
+def test_full_disk_drops_the_oldest_and_says_which(tmp_path: Path) -> None:
+    """Past the buffer whole records go, the line that is half in the file stays and is completed."""
+    with small_disk(tmp_path / "disk") as disk:
+        stream = Stream(disk, SegmentOptions(buffer_bytes=20_000))
+        stream.poll(10)
+        filler = fill(disk)
+        since_ns = stream.clock.time_ns()
+        for _ in range(100):
+            stream.poll(20)
+            stream.clock.advance(1)
+            assert stream.writer.pending < 21_000
+        filler.unlink()
+        stream.writer.tick()
+
+        assert stream.writer.trouble == ""
+        assert 2 < len(stream.dropped) < 15
+        assert {gap.reason for gap in stream.dropped} == {"no space left on device"}
+        assert all(since_ns == gap.since_ns < gap.until_ns <= stream.clock.time_ns() for gap in stream.dropped)
+        stream.writer.close()
+        assert_nothing_is_missing(stream)
+
+
+def test_full_disk_at_close_is_reported(tmp_path: Path) -> None:
+    """What could not be written by then is named, so that nothing is silent."""
+    with small_disk(tmp_path / "disk") as disk:
+        stream = Stream(disk, ROOMY)
+        stream.poll(10)
+        fill(disk)
+        for _ in range(10):
+            stream.poll(20)
+        stream.writer.close()
+
+        assert stream.dropped[-1].last_seq == stream.encoder.seq
+        assert_nothing_is_missing(stream)
+
+
+def test_full_disk_from_the_start(tmp_path: Path) -> None:
+    """No segment can be made at first; no empty ones pile up."""
+    with small_disk(tmp_path / "disk") as disk:
+        filler = fill(disk)
+        stream = Stream(disk, ROOMY)
+        for _ in range(10):
+            stream.poll(1)
+            stream.writer.tick()
+        filler.unlink()
+        stream.writer.tick()
+        stream.writer.close()
+
+        assert len(segments(disk)) == 1
+        assert_nothing_is_missing(stream)
+
+
+def test_no_inodes_left(tmp_path: Path) -> None:
+    """The active segment goes on beyond its size, since a long file is better than a lost line."""
+    with small_disk(tmp_path / "disk", options=",nr_inodes=5") as disk:
+        stream = Stream(disk, SegmentOptions(max_bytes=5_000))
+        for _ in range(20):
+            stream.poll(10)
+        assert stream.writer.trouble == "show_locks: no new segment: no space left on device"
+        assert (stream.writer.pending, stream.writer.settled_seq) == (0, 200)
+        shutil.rmtree(disk / "current")
+        stream.poll(1)
+        assert stream.writer.trouble == ""
+        stream.writer.close()
+        assert_nothing_is_missing(stream)
+
+
+def test_read_only_disk(tmp_path: Path) -> None:
+    """Lines wait until the disk can be written again, then go on in the same segment."""
+    with small_disk(tmp_path / "disk") as disk:
+        stream = Stream(disk, ROOMY)
+        stream.poll(1)
+        stream.writer.close()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        stream = Stream(disk, ROOMY)
+        stream.poll(1)
+        trouble = stream.writer.trouble
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        stream.writer.tick()
+        stream.writer.close()
+
+        assert trouble.startswith("show_locks: read-only file system (")
+        assert_nothing_is_missing(stream)
+
+
+def test_no_descriptors_left(tmp_path: Path) -> None:
+    """EMFILE is waited out like everything else."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    stream = Stream(tmp_path, ROOMY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        stream.poll(1)
+        trouble = stream.writer.trouble
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    stream.writer.tick()
+    stream.writer.close()
+
+    assert trouble.startswith("show_locks: too many open files (")
+    assert_nothing_is_missing(stream)
+
+
+def test_file_size_limit(tmp_path: Path) -> None:
+    """A segment that may not grow (EFBIG) is left with half a line, which is whole in the next."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    stream = Stream(tmp_path, ROOMY)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        for _ in range(3):
+            stream.poll(9)
+            stream.writer.tick()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    stream.writer.close()
+
+    assert [path.stat().st_size for path in segments(tmp_path)][:3] == [1000] * 3
+    assert_nothing_is_missing(stream)
+
+
+def test_directory_removed_under_our_feet(tmp_path: Path) -> None:
+    """The lines that went with it are reported, and writing goes on in a new directory."""
+    stream = Stream(tmp_path / "logs", ROOMY)
+    stream.poll(5)
+    shutil.rmtree(tmp_path / "logs")
+    stream.poll(3)
+    stream.writer.close()
+
+    assert stream.written_seqs() == [6, 7, 8]
+    assert [(gap.first_seq, gap.last_seq) for gap in stream.dropped] == [(1, 5)]
+    assert "was deleted by another process" in stream.dropped[0].reason
+    assert_nothing_is_missing(stream)
+
+
+def test_deleted_segment_with_a_hole_is_reported_without_the_hole(tmp_path: Path) -> None:
+    """No record is reported twice: the hole was reported when the disk was full."""
+    with small_disk(tmp_path / "disk") as disk:
+        stream = Stream(disk, SegmentOptions(buffer_bytes=3_000))
+        stream.poll(5)
+        filler = fill(disk)
+        for _ in range(20):
+            stream.poll(5)
+        filler.unlink()
+        stream.poll(5)
+        assert stream.writer.path is not None
+        stream.writer.path.unlink()
+        stream.writer.close()
+
+        assert_nothing_is_missing(stream)
+
+
+def test_deleted_segment_is_noticed_by_tick(tmp_path: Path) -> None:
+    """Nobody waits for the next row to learn that rows are gone."""
+    stream = Stream(tmp_path, ROOMY)
+    stream.poll(5)
+    assert stream.writer.path is not None
+    stream.writer.path.unlink()
+    stream.writer.tick()
+
+    assert stream.dropped_seqs() == [1, 2, 3, 4, 5]
+    assert segments(tmp_path) == []
+
+
+def test_truncated_segment_is_left(tmp_path: Path) -> None:
+    """Agents would read its new content from the middle."""
+    stream = Stream(tmp_path, ROOMY)
+    stream.poll(5)
+    assert stream.writer.path is not None
+    os.truncate(stream.writer.path, 0)
+    stream.poll(3)
+    stream.writer.close()
+
+    assert "was truncated by another process" in stream.dropped[0].reason
+    assert_nothing_is_missing(stream)
+
+
+def test_segment_moved_away_is_left_whole(tmp_path: Path) -> None:
+    """Its lines are not lost, wherever they are now; the next lines get a segment in its place."""
+    stream = Stream(tmp_path, ROOMY)
+    stream.poll(5)
+    assert stream.writer.path is not None
+    stream.writer.path.rename(tmp_path / "elsewhere")
+    stream.poll(3)
+
+    assert ([seal.last_seq for seal in stream.sealed], stream.dropped, stream.written_seqs()) == ([5], [], [6, 7, 8])
+
+
+def test_file_in_place_of_the_directory(tmp_path: Path) -> None:
+    """Whatever stands in the way, lines wait until it is gone."""
+    (tmp_path / "show_locks").write_text("in the way")
+    stream = Stream(tmp_path, ROOMY)
+    stream.poll(1)
+    trouble = stream.writer.trouble
+    (tmp_path / "show_locks").unlink()
+    stream.writer.tick()
+    stream.writer.close()
+
+    assert trouble.startswith("show_locks: ")
+    assert_nothing_is_missing(stream)
+
+
+def unreadable(directory: Path) -> Callable[[], None]:
+    """Take the rights to the directory away; returns how to give them back."""
+    directory.chmod(0)
+    return lambda: directory.chmod(0o750)
+
+
+def test_directory_made_unreadable(tmp_path: Path) -> None:
+    """The open segment goes on, a new one waits for the rights."""
+    if os.geteuid() != 0:
+        pytest.skip("needs to change the user for a while")
+    os.chown(tmp_path, 65534, 65534)
+    for parent in [tmp_path, *tmp_path.parents][:3]:
+        parent.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        stream = Stream(tmp_path / "logs", SegmentOptions(max_bytes=2_000))
+        stream.poll(2)
+        restore = unreadable(tmp_path / "logs/show_locks")
+        stream.poll(30)
+        open_went_on = (stream.writer.trouble, stream.writer.pending)
+        fresh = Stream(tmp_path / "logs", ROOMY)
+        fresh.poll(2)
+        fresh_waits = fresh.writer.trouble
+        restore()
+        fresh.writer.tick()
+        fresh.writer.close()
+        stream.writer.close()
+    finally:
+        os.seteuid(0)
+
+    assert open_went_on == ("show_locks: no new segment: permission denied", 0)
+    assert fresh_waits.startswith("show_locks: permission denied (")
+    assert_nothing_is_missing(stream)
+    assert_nothing_is_missing(fresh)
+
+
+def test_descriptor_closed_by_a_stranger(tmp_path: Path) -> None:
+    """A library that closes what isn't its own costs a segment, not a record."""
+    stream = Stream(tmp_path, ROOMY)
+    stream.poll(2)
+    assert stream.writer.path is not None
+    status = stream.writer.path.stat()
+    for number in range(3, 4096):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(number), status):
+                os.close(number)
+    stream.poll(2)
+    stream.writer.tick()
+
+    assert [seal.last_seq for seal in stream.sealed] == [2]
+    assert stream.written_seqs() == [1, 2, 3, 4]
+
+
+def test_events_may_be_appended_from_the_reports(tmp_path: Path) -> None:
+    """The service's own stream tells of its own segments and gaps."""
+    with small_disk(tmp_path / "disk") as disk:
+        stream = Stream(disk, SegmentOptions(max_bytes=2_000, buffer_bytes=5_000))
+        count = 0
+
+        def tell(report: object) -> None:
+            nonlocal count
+            count += 1
+            (stream.dropped if "reason" in dir(report) else stream.sealed).append(report)  # type: ignore[arg-type]
+            if count < 500:
+                stream.writer.append(stream.encoder.event("info", "report", {}, now_ns=stream.clock.time_ns()))
+
+        stream.writer._on_sealed = stream.writer._on_dropped = stream.writer._backlog._on_dropped = tell
+        for _ in range(10):
+            stream.poll(10)
+        filler = fill(disk)
+        for _ in range(30):
+            stream.poll(10)
+            stream.clock.advance(5)
+        filler.unlink()
+        stream.writer.tick()
+        count = 500
+        stream.writer.close()
+
+        assert stream.dropped
+        assert_nothing_is_missing(stream)
+
+
+def fsyncs(code: str, path: Path) -> int:
+    """How often a process asks the disk to keep something, by its own count."""
+    program = (
+        "import os, sys; from pathlib import Path; from sqmon.segments import SegmentOptions\n"
+        "from tests.support.segment_files import Stream\n"
+        "count = 0\ndef fsync(fd, real=os.fsync):\n  global count; count += 1; real(fd)\n"
+        f"os.fsync = fsync\n{code}\nprint(count)"
+    )
+    root = Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", program, str(path)], cwd=root, capture_output=True, text=True, check=True)
+    return int(run.stdout)
+
+
+@pytest.mark.parametrize(("fsync", "expected"), [("never", 0), ("seal", 2), ("interval", 4)])
+def test_fsync_as_often_as_asked(tmp_path: Path, fsync: str, expected: int) -> None:
+    """At seal (the file and its name), and every five seconds while there is something new."""
+    code = (
+        f"s = Stream(Path(sys.argv[1]), SegmentOptions(fsync={fsync!r}))\n"
+        "for _ in range(2):\n  s.poll(1)\n  for _ in range(20): s.writer.tick(); s.clock.advance(1)\n"
+        "s.poll(1); s.writer.close()"
+    )
+
+    assert fsyncs(code, tmp_path) == expected
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("poll"), st.integers(1, 40)),
+            st.tuples(st.sampled_from(["fill", "free", "tick", "delete", "restart", "age", "back"]), st.just(0)),
+        ),
+        max_size=40,
+    ),
+    st.sampled_from([3_000, 30_000, 10**7]),
+    st.sampled_from([4_000, 10**7]),
+)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_course_of_events_accounts_for_every_record(
+    tmp_path_factory: pytest.TempPathFactory, course: list[tuple[str, int]], buffer_bytes: int, max_bytes: int
+) -> None:
+    """Polls, full disks, deleted files, restarts, clocks: each seq is in the files once or in one report."""
+    options = SegmentOptions(max_bytes=max_bytes, buffer_bytes=buffer_bytes, fsync="never")
+    with small_disk(tmp_path_factory.mktemp("disk"), size="256k") as disk:
+        clock = FakeClock()
+        streams = [Stream(disk, options, clock=clock)]
+
+        def tick() -> None:
+            streams[-1].writer.tick()
+
+        def restart() -> None:
+            streams[-1].writer.close()
+            streams.append(Stream(disk, options, clock=clock))
+
+        def delete() -> None:
+            if streams[-1].writer.path:
+                streams[-1].writer.path.unlink(missing_ok=True)
+
+        actions: dict[str, Callable[[], object]] = {
+            "fill": lambda: fill(disk),
+            "free": lambda: (disk / "filler").unlink(missing_ok=True),
+            "tick": tick,
+            "age": lambda: clock.advance(24 * 3600),
+            "back": lambda: clock.step(-5000),
+            "delete": delete,
+            "restart": restart,
+        }
+        for action, rows in course:
+            clock.advance(1)
+            if rows:
+                streams[-1].poll(rows, "x" * (rows * 10))
+            else:
+                actions[action]()
+        (disk / "filler").unlink(missing_ok=True)
+        streams[-1].writer.tick()
+        streams[-1].writer.close()
+        for stream in streams:
+            assert_nothing_is_missing(stream)

@@ -1,0 +1,45 @@
+"""When a gap is a gap."""
+
+from __future__ import annotations
+
+from sqmon.config.settings import Metric
+from sqmon.supervisor.tally import Outage
+
+METRIC = Metric("show_locks", 2.0, 10.0, "select show_locks();")
+SECOND = 10**9
+
+
+def test_missed_polls_are_one_gap_with_its_first_reason() -> None:
+    """From the last good poll to the next one, named after what began it."""
+    outage = Outage(0)
+    assert outage.polled(10 * SECOND, METRIC) is None
+
+    outage.failed("the server closed the connection", "run-1")
+    outage.failed("the connection was refused", "run-2")
+    assert outage.latest == "the connection was refused"
+
+    assert {
+        "target": "show_locks",
+        "target_run_id": "run-1",
+        "reason": "the server closed the connection",
+        "since": "1970-01-01T00:00:10.000000000Z",
+        "until": "1970-01-01T00:01:10.000000000Z",
+    } == outage.polled(70 * SECOND, METRIC)
+    assert outage.polled(72 * SECOND, METRIC) is None
+    assert outage.latest == ""
+
+
+def test_restart_within_the_interval_is_no_gap() -> None:
+    """A worker that died and was back in time has missed nothing."""
+    outage = Outage(0)
+    outage.polled(10 * SECOND, METRIC)
+    outage.failed("killed by SIGKILL (out of memory?)", "run-1")
+
+    assert outage.polled(12 * SECOND, METRIC) is None
+
+
+def test_slow_polls_without_a_failure_are_no_gap() -> None:
+    """Late is not lost: skipped ticks are told by the poll events."""
+    outage = Outage(0)
+
+    assert outage.polled(60 * SECOND, METRIC) is None

@@ -1,0 +1,1 @@
+"""What the tests share: programs, clocks, models of agents, a Loki, schedules."""
