@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Callable
 
 from sqmon.clock import SystemClock
+from sqmon.config.password import PasswordSource
 from sqmon.config.settings import Connection, Metric
 from sqmon.database.client import Database
 from sqmon.ipc.reports import Report
@@ -65,7 +66,7 @@ def measure(port: int, task: Callable[[Database], float]) -> tuple[float, float,
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
-        database = Database(Connection("127.0.0.1", port, "master", "sqream", "monitor", password="sqream"))
+        database = Database(Connection("127.0.0.1", port, "master", "sqream", "monitor", password=PasswordSource("sqream")))
         database.connect(SECONDS)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         took = task(database)

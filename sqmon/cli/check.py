@@ -64,4 +64,6 @@ def _outcomes(args: argparse.Namespace) -> Iterator[Outcome]:
         return
     if args.password_in_ps:
         yield Outcome("password", "warning", service.PASSWORD_WARNING)
-    yield from startup_checks.check_outside(arguments.outside_of(args), context=forkserver(), clock=SystemClock())
+    outside = arguments.outside_of(args)
+    outside.connection.password.read()
+    yield from startup_checks.check_outside(outside, context=forkserver(), clock=SystemClock())

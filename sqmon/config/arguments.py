@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from sqmon.config import settings
+from sqmon.config.password import PasswordSource
 from sqmon.config.settings import Connection, Output, Outside, Retention, Settings
 from sqmon.errors import ConfigError
 
@@ -24,8 +25,7 @@ def connection_of(args: argparse.Namespace) -> Connection:
         clustered=args.clustered,
         use_ssl=args.use_ssl,
         server_timezone=args.server_timezone,
-        password_file=args.password_file,
-        password=args.password,
+        password=PasswordSource(args.password, args.password_file),
     )
 
 

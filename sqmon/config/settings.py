@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Optional
 
+from sqmon.config.password import PasswordSource, is_sendable
 from sqmon.errors import ConfigError
-
-_UNSAFE = '"\\'
 
 
 @dataclass(frozen=True)
@@ -24,41 +23,16 @@ class Connection:
     clustered: bool = False
     use_ssl: bool = False
     server_timezone: str = ""
-    """Of the times in the server's answers, which carry none; "" is this host's."""
-    password_file: Optional[Path] = None
-    password: str = field(default="", repr=False)
+    """Zone of the times in the server's answers, which name none; "" is this host's."""
+    password: PasswordSource = field(default_factory=PasswordSource)
 
     def __post_init__(self) -> None:
         for name in ("host", "database", "user", "service"):
             value = getattr(self, name)
-            if not value or not _sendable(value):
+            if not value or not is_sendable(value):
                 raise ConfigError(
                     [f"--{name}: {value!r} can't be sent to SQreamDB; use ASCII without quotes, backslashes and control characters"]
                 )
-        self.read_password()
-
-    def read_password(self) -> str:
-        """Return the password as it is now: the file is read anew for each login, so a rotated password needs no restart.
-
-        Raises ConfigError without ever naming the password.
-        """
-        password, source = self.password, "--password"
-        if self.password_file is not None:
-            source = f"--password_file {self.password_file}"
-            try:
-                password = self.password_file.read_text("utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-                raise ConfigError([f"{source}: can't be read: {reason}"]) from None
-        if not _sendable(password):
-            raise ConfigError(
-                [f"{source}: SQreamDB's client can't send this password; use ASCII without quotes, backslashes and control characters"]
-            )
-        return password
-
-
-def _sendable(text: str) -> bool:
-    return text.isascii() and text.isprintable() and not any(character in text for character in _UNSAFE)
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ class Database:
     def connect(self, seconds: float) -> None:
         """Log in within `seconds`. Raises LoginError when the server refuses the role or its password."""
         to = self._to
-        password = to.read_password()
+        password = to.password.read()
         with self._step(seconds, login=True):
             self._connection = _pysqream.connect(
                 to.host,

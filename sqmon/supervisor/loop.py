@@ -242,6 +242,6 @@ class Supervisor:
     def _password_digest(self) -> object:
         """Return something that changes when the password does, and that is not the password."""
         try:
-            return hashlib.sha256(self._settings.connection.read_password().encode()).digest()
+            return hashlib.sha256(self._settings.connection.password.read().encode()).digest()
         except SqmonError as error:
             return str(error)

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 def run(settings: Settings, *, password_in_ps: bool = False) -> None:
     """Check, then poll until SIGTERM or SIGINT.
 
-    Raises SqmonError before anything was written when the metrics file or the directory can't be used, and after the events have said
-    why when a check fails.
+    Raises SqmonError before anything was written when the password, the metrics file or the directory can't be used, and after the events
+    have said why when a check fails.
     """
+    settings.connection.password.read()
     metrics = metrics_file.read(settings.metrics_file, settings.query_timeout)
     clock = SystemClock()
     with _Stoppable(), _only_service(settings.output):

@@ -1,4 +1,4 @@
-"""Settings: where they come from, what can't be sent to SQreamDB, and how passwords stay unseen."""
+"""Settings: where they come from, and what can't be sent to SQreamDB."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from sqmon.config import arguments, options, settings
 from sqmon.config.settings import Connection, Settings
 from sqmon.errors import ConfigError
 
-SECRET = "hush-Hush-1!"
-
 
 def connection(**changes: Any) -> Connection:
     """Return a connection that is as usual but for `changes`."""
-    usual: dict[str, Any] = {"host": "h", "port": 5000, "database": "master", "user": "sqream", "service": "monitor", "password": SECRET}
+    usual: dict[str, Any] = {"host": "h", "port": 5000, "database": "master", "user": "sqream", "service": "monitor"}
     return Connection(**{**usual, **changes})
 
 
@@ -38,58 +36,6 @@ def test_what_would_break_the_login_message_is_refused(name: str, value: str) ->
     assert caught.value.problems == [
         f"--{name}: {value!r} can't be sent to SQreamDB; use ASCII without quotes, backslashes and control characters"
     ]
-
-
-@pytest.mark.parametrize("password", ['a"b', "a\\b", "a\nb", "pässword"])
-def test_password_that_can_not_be_sent_is_refused_without_being_named(tmp_path: Path, password: str) -> None:
-    """Whether it was given or is in a file."""
-    path = tmp_path / "password"
-    path.write_text(password, "utf-8")
-    for changes in ({"password": password}, {"password_file": path}):
-        with pytest.raises(ConfigError) as caught:
-            connection(**changes)
-        assert password not in str(caught.value)
-        assert "can't send this password" in str(caught.value)
-
-
-def test_password_is_shown_nowhere() -> None:
-    """Neither by a log nor by a traceback that prints the value."""
-    made = settings_of("--password", SECRET)
-
-    assert made.connection.read_password() == SECRET
-    assert SECRET not in f"{made!r}{made}{made.connection!r}{made.outside!r}"
-
-
-@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_password_file_is_read_anew_each_time(tmp_path: Path, end: str) -> None:
-    """The end of its line is no part of the password; blanks are."""
-    path = tmp_path / "password"
-    path.write_bytes(b" one " + end.encode())
-    made = connection(password_file=path)
-    first = made.read_password()
-    path.write_bytes(b"two" + end.encode())
-
-    assert (first, made.read_password()) == (" one ", "two")
-
-
-def test_password_file_wins_over_the_password(tmp_path: Path) -> None:
-    """--password has a default, so it can't be told whether it was meant."""
-    path = tmp_path / "password"
-    path.write_text("from the file", "utf-8")
-
-    assert connection(password_file=path).read_password() == "from the file"
-
-
-@pytest.mark.parametrize(("content", "reason"), [(None, "No such file or directory"), (b"\xff", "it is not UTF-8 text")])
-def test_password_file_that_can_not_be_read(tmp_path: Path, content: Any, reason: str) -> None:
-    """It is named, with why."""
-    path = tmp_path / "password"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ConfigError) as caught:
-        connection(password_file=path)
-
-    assert caught.value.problems == [f"--password_file {path}: can't be read: {reason}"]
 
 
 def test_segments_by_default() -> None:

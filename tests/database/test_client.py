@@ -19,6 +19,7 @@ from typing import Any, Iterator, Mapping, Optional
 
 import pytest
 
+from sqmon.config.password import PasswordSource
 from sqmon.config.settings import Connection
 from sqmon.database.client import Database
 from sqmon.errors import AddressError, DatabaseError, LoginError, QueryTimeoutError, StatementError
@@ -42,7 +43,7 @@ def database(port: Optional[int], **options: Any) -> Database:
     """Return an adapter that is not logged in yet."""
     settings = {"host": "127.0.0.1", "database": "master", "user": "sqream", "password": "sqream", "service": "monitor", **options}
     assert port is not None
-    return Database(Connection(port=port, **settings))
+    return Database(Connection(port=port, **{**settings, "password": PasswordSource(settings["password"])}))
 
 
 @pytest.fixture
@@ -423,9 +424,12 @@ def test_finalizers_say_and_do_nothing(simulator: Simulator, tmp_path: Path) -> 
     """A process that drops connections in every state, and ends with one open, writes nothing to stderr and is not held back."""
     code = f"""
         import gc, json, socket, sys, threading, warnings
+        from sqmon.config.password import PasswordSource
         from sqmon.config.settings import Connection
         from sqmon.database.client import Database
         from sqmon.errors import DatabaseError
+
+        to = Connection("127.0.0.1", {simulator.port}, "master", "sqream", "monitor", password=PasswordSource("sqream"))
 
         def control(command):
             with socket.create_connection(("127.0.0.1", {simulator.control_port})) as channel:
@@ -434,7 +438,7 @@ def test_finalizers_say_and_do_nothing(simulator: Simulator, tmp_path: Path) -> 
 
         def broken(action, step):
             control({{"set": {{"function": "*", "step": step, "action": action}}}})
-            adapter = Database(Connection("127.0.0.1", {simulator.port}, "master", "sqream", "monitor", password="sqream"))
+            adapter = Database(to)
             try:
                 adapter.connect(0.2)
                 adapter.execute("select show_locks();", 0.2)
@@ -448,7 +452,7 @@ def test_finalizers_say_and_do_nothing(simulator: Simulator, tmp_path: Path) -> 
                 control({{"clear": True}})
                 gc.collect()
         warnings.simplefilter("ignore", ResourceWarning)  # for the one that stays open on purpose
-        last = Database(Connection("127.0.0.1", {simulator.port}, "master", "sqream", "monitor", password="sqream"))
+        last = Database(to)
         last.connect(9)
         last.execute("select show_locks();", 9)
         print(threading.active_count(), len(gc.garbage))

@@ -13,6 +13,7 @@ from sqmon.cli.main import main
 from sqmon.cli.once import poll
 from sqmon.config import catalogue
 from sqmon.config.metrics_file import parse
+from sqmon.config.password import PasswordSource
 from sqmon.config.settings import Connection, Metric
 from sqmon.config.time_zone import zone_of
 from sqmon.records.computed import Computation, moment
@@ -260,7 +261,7 @@ def test_once_prints_them(simulator: Simulator, tmp_path: Path) -> None:
     host, port = simulator.addresses["worker"]
     metrics: list[Metric] = parse(b'{"show_server_status": 1, "show_locks": 1, "get_license_info": 1}', "test", None)
     with (tmp_path / "out").open("wb") as out:
-        poll(Connection(host, port, "master", "sqream", "monitor", password="sqream"), metrics, out)
+        poll(Connection(host, port, "master", "sqream", "monitor", password=PasswordSource("sqream")), metrics, out)
     records = [json.loads(line) for line in (tmp_path / "out").read_bytes().splitlines()]
     own = [record for record in records if record.get("is_self")]
 
@@ -276,7 +277,7 @@ def test_zone_of_the_server_reaches_the_poll(simulator: Simulator, tmp_path: Pat
     ages = []
     for zone in ("", "+14:00"):
         with (tmp_path / "out").open("wb") as out:
-            connection = Connection(host, port, "master", "sqream", "monitor", password="sqream", server_timezone=zone)
+            connection = Connection(host, port, "master", "sqream", "monitor", password=PasswordSource("sqream"), server_timezone=zone)
             poll(connection, parse(b'{"show_server_status": 1}', "test", None), out)
         records = map(json.loads, (tmp_path / "out").read_bytes().splitlines())
         ages += [record["statement_age_s"] for record in records if record["is_self"]]
