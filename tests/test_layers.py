@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "sqmon"
 
 DIRECTION = """
-errors clock stdio
+errors clock stdio result
 logs config
 database records health
 storage

@@ -67,7 +67,7 @@ def poll(connection: Connection, metrics: list[Metric], out: BinaryIO) -> None:
             database.execute(metric.query, metric.timeout)
             result = database.fetch(metric.timeout)
             computation = Computation(metric.name, query=metric.query, user=connection.user, zone=zone)
-            columns, rows = computation.extended(result.columns, result.rows, began)
+            columns, rows = computation.extended(result.columns, result.tuples(), began)
             encoder = Encoder(metric.name, new_run_id(began))
             out.writelines(batch.data for batch in encoder.rows(columns, rows, poll=1, started_ns=began))
             out.flush()

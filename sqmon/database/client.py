@@ -17,21 +17,15 @@ import subprocess
 import sys
 import types
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterator
 
 from sqmon.config.settings import Connection
 from sqmon.database.deadline_socket import Guard, GuardedSocket, ReaderPings
 from sqmon.database.error_texts import explained, readable
 from sqmon.errors import DatabaseError, StatementError
+from sqmon.result import Result, by_column
 
 _CLOSE_SECONDS = 1.0
-
-
-class Result(NamedTuple):
-    """What a statement returned: the column names exactly as the server sent them, and one tuple per row."""
-
-    columns: list[str]
-    rows: list[tuple[Any, ...]]
 
 
 _guard: contextvars.ContextVar[Guard] = contextvars.ContextVar("guard")
@@ -171,7 +165,7 @@ class Database:
         with self._step(seconds), _collector_off():
             # fetchmany loses rows in 6.3.0 when a result comes in several chunks, so it is all or nothing.
             rows = self._cursor.fetchall()
-            return Result([column[0] for column in self._cursor.description], rows)
+            return by_column([column[0] for column in self._cursor.description], rows)
 
     def close(self) -> None:
         """Say goodbye, for a second at most, and close the sockets."""

@@ -7,11 +7,12 @@ from typing import Callable, NamedTuple
 
 from sqmon.clock import Clock
 from sqmon.config.settings import Metric
-from sqmon.database.client import Database, Result
+from sqmon.database.client import Database
 from sqmon.errors import DatabaseError, QueryTimeoutError
 from sqmon.ipc.reports import Polled, Report, Step
 from sqmon.records.computed import Computation
 from sqmon.records.encoder import Encoder
+from sqmon.result import Result
 from sqmon.storage.writer import LineWriter
 from sqmon.worker.schedule import Tick
 
@@ -74,20 +75,19 @@ class Poller:
     def write(self, fetched: Fetched) -> None:
         """Turn the rows into lines and the lines over to the writer; never raises for what the disk does."""
         self._report(Step("write", self._metric.timeout))
-        rows = fetched.result.rows
         before, result = self._encoder.seq, None
         if self._metric.is_command:
-            result = [str(value)[:_RESULT_CHARACTERS] for row in rows[:_RESULT_ROWS] for value in row][:_RESULT_VALUES]
+            result = [str(value)[:_RESULT_CHARACTERS] for row in fetched.result.tuples(0, _RESULT_ROWS) for value in row][:_RESULT_VALUES]
         else:
-            columns, extended = self._computation.extended(fetched.result.columns, rows, fetched.began_ns)
+            columns, extended = self._computation.extended(fetched.result.columns, fetched.result.tuples(), fetched.began_ns)
             for batch in self._encoder.rows(columns, extended, poll=self._poll, started_ns=fetched.began_ns):
                 self._writer.append(batch)
         last = self._encoder.seq
         self._finish(
             Polled(
                 poll=self._poll,
-                status="ok" if rows else "empty",
-                rows=len(rows),
+                status="ok" if fetched.result.rows else "empty",
+                rows=fetched.result.rows,
                 duration_ms=self._since(fetched.began),
                 late_ms=fetched.late_ms,
                 skipped=fetched.skipped,

@@ -57,7 +57,8 @@ def connected(simulator: Simulator) -> Iterator[Database]:
 def ask(adapter: Database, sql: str = ASK, seconds: float = PLENTY) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Return the columns and rows of a statement."""
     adapter.execute(sql, seconds)
-    return adapter.fetch(seconds)
+    result = adapter.fetch(seconds)
+    return result.columns, result.tuples()
 
 
 def go_through(adapter: Database, seconds: float = PLENTY) -> None:
