@@ -12,7 +12,7 @@ from sqmon.stdio import Relay
 
 @contextlib.contextmanager
 def _without(package: str) -> Iterator[None]:
-    """Make imports behave as if `package` was not installed, unless it is there already."""
+    """Make imports behave as if `package` were not installed, unless it is imported already."""
     if package in sys.modules:
         yield
         return
@@ -24,14 +24,14 @@ def _without(package: str) -> Iterator[None]:
 
 
 with _without("rich"):
-    # structlog takes rich where there is one, for tracebacks that this log never shows: 4 MiB in a process that runs for months.
+    # structlog imports rich if it can, for tracebacks that this log never shows: 4 MiB in a process that runs for months.
     import structlog
 
 get_logger = structlog.get_logger
 
 
 def configure(level: str) -> Relay:
-    """Set up structlog for this process and return what takes its lines, to be ended by the caller.
+    """Set up structlog for this process and return the relay of its lines, which the caller ends.
 
     Tracebacks never show the values of local variables: one of them could be a password.
     """

@@ -1,23 +1,22 @@
-"""What sqmon asks of its standard streams: that they are open, and that it never waits for whoever reads them."""
+"""The standard streams: all three are open, and nothing waits for the reader of stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import select
 import sys
-import threading
-from typing import Optional
+
+from sqmon.side_thread import SideThread
 
 _WAITING_LINES = 1000
 
 
 def ensure_open() -> None:
-    """Open /dev/null for each of the three that was closed: the next file that is opened would be taken for it, here or in a child."""
+    """Open /dev/null in place of each stream that is closed; otherwise the next file opened, here or in a child, would take its number."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if not _is_open(number):
-            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
             os.set_inheritable(number, True)
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - as long as the program lasts
 
@@ -31,54 +30,41 @@ def _is_open(number: int) -> bool:
 
 
 class Relay:
-    """Takes lines at once and writes them in a thread, since a stopped terminal or a pipe that nobody reads makes a writer wait.
+    """Accepts lines without waiting and writes them in a thread, because a stopped terminal or an unread pipe blocks its writers.
 
-    Lines for which there is no room are counted and left out.
+    Lines that find no room are counted and left out. (A QueueHandler and a QueueListener would need as much code again: a full queue, the
+    end without a wait, and the writing itself would all have to be overridden.)
     """
 
     def __init__(self, number: int) -> None:
+        """Write to the descriptor `number`."""
         self._number = number
-        self._lines: queue.Queue[Optional[bytes]] = queue.Queue(_WAITING_LINES)
         self._left_out = 0
-        self._thread: Optional[threading.Thread] = None
+        self._thread = SideThread("log", self._write_whole, room=_WAITING_LINES)
 
     def write(self, text: str) -> None:
-        """Take one line or several."""
-        if self._thread is None:
-            # A daemon, and no file object of Python's, so that an exit doesn't wait for the reader either.
-            self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
-            self._thread.start()
-        try:
-            self._lines.put_nowait(text.encode("utf-8", "backslashreplace"))
-        except queue.Full:
+        """Accept one or more lines."""
+        if not self._thread.offer(text.encode("utf-8", "backslashreplace")):
             self._left_out += 1
 
     def flush(self) -> None:
-        """Do nothing: what was taken is on its way."""
+        """Do nothing: accepted lines are on their way."""
 
     def left_out(self) -> int:
-        """Return how many lines were left out since the last call, or 0 while there still is no room to tell of them."""
-        if self._lines.full():
+        """Return how many lines were left out since the last call, or 0 while there is still no room to report them."""
+        if self._thread.full:
             return 0
         number, self._left_out = self._left_out, 0
         return number
 
     def end(self, seconds: float) -> None:
-        """Wait until everything is written, `seconds` at most; where there is no room nobody reads, and nothing is waited for."""
-        if self._thread is not None:
-            with contextlib.suppress(queue.Full):
-                self._lines.put_nowait(None)
-                self._thread.join(seconds)
-            self._thread = None
+        """Wait until everything is written, at most `seconds`; when the queue is full nobody reads, and there is no wait."""
+        self._thread.end(0.0 if self._thread.full else seconds)
 
-    def _write_all(self) -> None:
-        while True:
-            line = self._lines.get()
-            if line is None:
-                return
-            # Whoever reads may have gone, or have run out of disk.
-            with contextlib.suppress(OSError):
-                while line:
-                    # Whoever shares the stream may have made it non-blocking, and then a full pipe would be an error.
-                    select.select([], [self._number], [])
-                    line = line[os.write(self._number, line) :]
+    def _write_whole(self, line: bytes) -> None:
+        # The reader may be gone, or its disk full; the file objects of Python are avoided because their locks would hold the exit.
+        with contextlib.suppress(OSError):
+            while line:
+                # Another process may have made the shared stream non-blocking, and then a full pipe would be an error.
+                select.select([], [self._number], [])
+                line = line[os.write(self._number, line) :]

@@ -10,7 +10,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "sqmon"
 
 DIRECTION = """
-errors clock stdio result
+errors clock result side_thread
+stdio
 logs config
 database records health
 storage

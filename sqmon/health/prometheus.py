@@ -13,7 +13,7 @@ from sqmon.health.status_file import MetricStatus
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-class Exporter:
+class PrometheusExporter:
     """Listens to events and answers scrapes from a thread of its own; names are `sqmon_...`, labelled with `target`, the metric."""
 
     def __init__(self, address: str, port: int) -> None:

@@ -9,17 +9,17 @@ from sqmon import __version__
 from sqmon.clock import Clock, utc_stamp
 from sqmon.config.settings import Output
 from sqmon.health.status_file import MetricStatus, Status, StatusFile
-from sqmon.health.systemd import Notifier
+from sqmon.health.systemd import SystemdNotifier
 
 if TYPE_CHECKING:
     # 13 MB that only those pay for who asked for it with --metrics_port.
-    from sqmon.health.prometheus import Exporter
+    from sqmon.health.prometheus import PrometheusExporter
 
 
-class Health:
+class Publisher:
     """The places where the supervisor's loop shows itself, at least once a second."""
 
-    def __init__(self, output: Output, notifier: Notifier, exporter: Optional[Exporter], *, clock: Clock) -> None:
+    def __init__(self, output: Output, notifier: SystemdNotifier, exporter: Optional[PrometheusExporter], *, clock: Clock) -> None:
         # Beside a single file there is no directory that would be ours.
         self._file = None if output.single_file is not None else StatusFile(output.log_dir)
         self._notifier = notifier

@@ -9,7 +9,7 @@ import time
 from typing import Mapping, Optional
 
 
-class Notifier:
+class SystemdNotifier:
     """Speaks to the service manager that started this process, or to nobody.
 
     The supervisor's own loop sends everything, the watchdog's sign of life above all: a thread that sends it proves nothing.

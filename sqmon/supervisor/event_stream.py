@@ -18,7 +18,7 @@ Listener = Callable[[str, Mapping[str, Any], int], None]
 """Called with the event's name, its fields, and the nanoseconds since 1970 at which it was written."""
 
 
-class Events:
+class EventStream:
     """The one writer of the `sqmon` stream. Its own segments and losses are events too."""
 
     def __init__(self, output: Output, run_id: str, *, clock: Clock, listener: Optional[Listener] = None) -> None:
@@ -43,7 +43,7 @@ class Events:
         return self._writer.trouble
 
     def write(self, level: str, event: str, /, **fields: Any) -> None:
-        """Write one event; `level` is info, warning or error. Events that only say that all is well are quiet on the log."""
+        """Write one event; `level` is info, warning or error. EventStream that only say that all is well are quiet on the log."""
         self._append(level, event, fields)
         while self._later:
             self._append("info", "segment_sealed", sealed_fields(self._later.pop(0)))

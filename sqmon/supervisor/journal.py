@@ -8,7 +8,7 @@ from sqmon.clock import Clock, utc_stamp
 from sqmon.health.status_file import MetricStatus
 from sqmon.ipc.reports import Pending, Polled, RecordsDropped, Report, SegmentSealed
 from sqmon.supervisor.child import Child, Exit
-from sqmon.supervisor.event_stream import Events, dropped_fields, sealed_fields
+from sqmon.supervisor.event_stream import EventStream, dropped_fields, sealed_fields
 from sqmon.supervisor.login_gate import PAUSE_SECONDS
 from sqmon.supervisor.tally import Tally
 
@@ -16,7 +16,7 @@ from sqmon.supervisor.tally import Tally
 class Journal:
     """Writes an event for whatever a child does or suffers, and keeps the tally of each metric."""
 
-    def __init__(self, events: Events, *, clock: Clock) -> None:
+    def __init__(self, events: EventStream, *, clock: Clock) -> None:
         self._events = events
         self._clock = clock
         self._tallies: dict[str, Tally] = {}

@@ -13,18 +13,18 @@ from sqmon.config.file_watch import Watcher
 from sqmon.config.reload import MetricsFile
 from sqmon.config.settings import Metric, Settings
 from sqmon.errors import ConfigError, SqmonError
-from sqmon.health.publisher import Health
-from sqmon.health.systemd import Notifier
+from sqmon.health.publisher import Publisher
+from sqmon.health.systemd import SystemdNotifier
 from sqmon.ipc.reports import Connected
 from sqmon.ipc.start import Start
 from sqmon.records.encoder import new_run_id
 from sqmon.supervisor.backoff import spread
 from sqmon.supervisor.child import Child, Exit
-from sqmon.supervisor.event_stream import Events
+from sqmon.supervisor.event_stream import EventStream
 from sqmon.supervisor.journal import Journal
 from sqmon.supervisor.login_gate import LoginGate
 from sqmon.supervisor.sweeper import Sweeper
-from sqmon.supervisor.wakeup import Wake
+from sqmon.supervisor.wakeup import Wakeup
 
 _TURN_SECONDS = 1.0
 _BUSY_SECONDS = 0.25
@@ -38,12 +38,12 @@ class Supervisor:
         self,
         settings: Settings,
         metrics: list[Metric],
-        events: Events,
+        events: EventStream,
         *,
         context: ForkServerContext,
         clock: Clock,
-        health: Health,
-        notifier: Notifier,
+        health: Publisher,
+        notifier: SystemdNotifier,
     ) -> None:
         self._settings = settings
         self._events = events
@@ -70,7 +70,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Keep the children going until SIGTERM or SIGINT, then stop them; at the end no child is left and `stop` is written."""
-        wake = Wake(*_STOP_SIGNALS, signal.SIGHUP)
+        wake = Wakeup(*_STOP_SIGNALS, signal.SIGHUP)
         self._selector.register(wake, selectors.EVENT_READ)
         watcher = self._watch(wake)
         self._notifier.ready()
@@ -94,7 +94,7 @@ class Supervisor:
             self._events.close()
             self._tell_health(stopped=True)
 
-    def _watch(self, wake: Wake) -> Optional[Watcher]:
+    def _watch(self, wake: Wakeup) -> Optional[Watcher]:
         if self._file is None:
             return None
         watcher = Watcher(self._file.path, wake.poke)
@@ -103,7 +103,7 @@ class Supervisor:
             self._events.write("warning", "config_rejected", problems=f"{self._file.path}: can't be watched, so send SIGHUP: {trouble}")
         return watcher
 
-    def _turn(self, wake: Wake) -> None:
+    def _turn(self, wake: Wakeup) -> None:
         """Wait for the next thing to happen, and deal with all that has."""
         due = min(self._next_round, self._next_health, self._file.due if self._file else self._next_round)
         patience = min(due - self._clock.monotonic(), _BUSY_SECONDS if self._events.pending else _TURN_SECONDS)
@@ -126,7 +126,7 @@ class Supervisor:
             self._tell_health()
         self._events.tick()
 
-    def _woken(self, wake: Wake) -> None:
+    def _woken(self, wake: Wakeup) -> None:
         woken = wake.take()
         for number in woken.signals:
             if number in _STOP_SIGNALS:

@@ -13,18 +13,18 @@ from sqmon.clock import SystemClock
 from sqmon.config import metrics_file
 from sqmon.config.settings import Metric, Output, Settings
 from sqmon.errors import SqmonError
-from sqmon.health.publisher import Health
-from sqmon.health.systemd import Notifier
+from sqmon.health.publisher import Publisher
+from sqmon.health.systemd import SystemdNotifier
 from sqmon.ipc.check import Outcome
 from sqmon.records.encoder import new_run_id
 from sqmon.storage.directory_lock import DirectoryLock
 from sqmon.supervisor import startup_checks
-from sqmon.supervisor.event_stream import Events
+from sqmon.supervisor.event_stream import EventStream
 from sqmon.supervisor.forkserver import forkserver
 from sqmon.supervisor.loop import Supervisor
 
 if TYPE_CHECKING:
-    from sqmon.health.prometheus import Exporter
+    from sqmon.health.prometheus import PrometheusExporter
 
 
 def run(settings: Settings, *, password_in_ps: bool = False) -> None:
@@ -38,11 +38,11 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
     clock = SystemClock()
     with _Stoppable(), _only_service(settings.output):
         context = forkserver()
-        notifier = Notifier(os.environ)
+        notifier = SystemdNotifier(os.environ)
         exporter = _exporter(settings)
-        health = Health(settings.output, notifier, exporter, clock=clock)
+        health = Publisher(settings.output, notifier, exporter, clock=clock)
         listener = exporter.on_event if exporter else None
-        events = Events(settings.output, new_run_id(clock.time_ns()), clock=clock, listener=listener)
+        events = EventStream(settings.output, new_run_id(clock.time_ns()), clock=clock, listener=listener)
         events.write("info", "start", **_about(settings, metrics))
         if password_in_ps:
             events.write("warning", "check", check="password", verdict="warning", text=PASSWORD_WARNING)
@@ -62,7 +62,7 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
 PASSWORD_WARNING = "other users of this host can read --password in the process list; use --password_file or SQMON_PASSWORD"
 
 
-def _pass(outcomes: Iterable[Outcome], events: Events) -> None:
+def _pass(outcomes: Iterable[Outcome], events: EventStream) -> None:
     """Write an event per outcome; raise SqmonError for the first that failed."""
     levels = {"passed": "info", "failed": "error"}
     for outcome in outcomes:
@@ -77,12 +77,12 @@ def _pass(outcomes: Iterable[Outcome], events: Events) -> None:
             raise SqmonError(f"{outcome.name}: {outcome.text}")
 
 
-def _exporter(settings: Settings) -> Optional[Exporter]:
+def _exporter(settings: Settings) -> Optional[PrometheusExporter]:
     if settings.metrics_port is None:
         return None
-    from sqmon.health.prometheus import Exporter  # noqa: PLC0415 - see health
+    from sqmon.health.prometheus import PrometheusExporter  # noqa: PLC0415 - see publisher
 
-    return Exporter(settings.metrics_address, settings.metrics_port)
+    return PrometheusExporter(settings.metrics_address, settings.metrics_port)
 
 
 def _about(settings: Settings, metrics: list[Metric]) -> dict[str, object]:

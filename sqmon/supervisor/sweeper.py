@@ -10,7 +10,7 @@ from sqmon.clock import Clock
 from sqmon.config.settings import Retention
 from sqmon.storage.agent_positions import read_positions
 from sqmon.storage.retention import Deleted, RetentionLimits, enforce
-from sqmon.supervisor.event_stream import Events
+from sqmon.supervisor.event_stream import EventStream
 
 _EVERY_SECONDS = 30.0
 
@@ -18,7 +18,7 @@ _EVERY_SECONDS = 30.0
 class Sweeper:
     """Looks after the size of one log directory."""
 
-    def __init__(self, log_dir: Path, retention: Retention, events: Events, *, clock: Clock) -> None:
+    def __init__(self, log_dir: Path, retention: Retention, events: EventStream, *, clock: Clock) -> None:
         self._log_dir = log_dir
         self._limits = RetentionLimits(retention.seconds, retention.bytes, retention.min_free_bytes)
         self._positions_file = retention.agent_positions

@@ -17,7 +17,7 @@ class Woken(NamedTuple):
     poked: bool
 
 
-class Wake:
+class Wakeup:
     """A descriptor that becomes readable when one of `numbers` arrives or somebody calls `poke`; nothing else happens then."""
 
     def __init__(self, *numbers: signal.Signals) -> None:
@@ -34,7 +34,7 @@ class Wake:
         return self._ours.fileno()
 
     def poke(self) -> None:
-        """Wake the supervisor; may be called from any thread. A full buffer wakes it just as well."""
+        """Wakeup the supervisor; may be called from any thread. A full buffer wakes it just as well."""
         with contextlib.suppress(OSError):
             self._theirs.send(bytes([_POKE]))
 

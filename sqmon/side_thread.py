@@ -1,0 +1,101 @@
+"""A thread beside the main one that works off a bounded queue."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Callable, Generic, Optional, TypeVar
+
+T = TypeVar("T")
+
+
+class SideThread(Generic[T]):
+    """Does in order what may block, so that its owner never waits.
+
+    It is a daemon: neither a disk nor a reader that never answers can hold the exit. An error that `work` or `idle` raises is a bug; it
+    ends the thread and is raised again by the next call of its owner.
+    """
+
+    def __init__(
+        self, name: str, work: Callable[[T], None], *, room: int, idle: Optional[Callable[[], None]] = None, idle_seconds: float = 1.0
+    ) -> None:
+        """Call `work` with each item, and `idle` whenever nothing came for `idle_seconds`. `room` limits the size of what waits."""
+        self.waiting = 0
+        """The size of all items that wait for the thread, without the one that it works on."""
+        self.busy_since: Optional[float] = None
+        """When the call that the thread is in began, in monotonic seconds; None between calls."""
+        self._name = name
+        self._work = work
+        self._room = room
+        self._idle = idle
+        self._idle_seconds = idle_seconds if idle else None
+        self._items: deque[tuple[T, int]] = deque()
+        self._changed = threading.Condition()
+        self._ending = False
+        self._failure: Optional[Exception] = None
+        self._thread: Optional[threading.Thread] = None
+
+    @property
+    def full(self) -> bool:
+        """Whether an item of size 1 finds no room."""
+        return self.waiting >= self._room
+
+    def offer(self, item: T, size: int = 1) -> bool:
+        """Queue the item and return True; return False when there is no room for it."""
+        self._raise_failure()
+        with self._changed:
+            if self.waiting and self.waiting + size > self._room:
+                return False
+            self._items.append((item, size))
+            self.waiting += size
+            self._changed.notify()
+        self._start()
+        return True
+
+    def end(self, seconds: float) -> bool:
+        """Let the thread work off what waits and end; return whether it did so within `seconds`, which is the longest wait."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(seconds)
+        self._raise_failure()
+        return not self._items and (self._thread is None or not self._thread.is_alive())
+
+    def _start(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return  # the system allows no more threads just now; the next offer tries again
+            self._thread = thread
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except Exception as error:  # noqa: BLE001 - the owner raises it
+            self._failure = error
+
+    def _turn(self) -> bool:
+        """Wait for something to do and do it; return False when nothing is left to be done for ever."""
+        with self._changed:
+            if not self._items and not self._ending:
+                self._changed.wait(self._idle_seconds)
+            if not self._items and self._ending:
+                return False
+            item, size = self._items.popleft() if self._items else (None, 0)
+            self.waiting -= size
+            self.busy_since = time.monotonic()
+        if item is not None:
+            self._work(item)
+        elif self._idle is not None:
+            self._idle()
+        self.busy_since = None
+        return True
