@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, NamedTuple, Optional, Sequence
+from typing import Any, Iterable, Iterator, NamedTuple, Optional, Sequence
 
 
 class Facts(NamedTuple):
@@ -28,6 +28,12 @@ class Result(NamedTuple):
     facts: Sequence[Facts]
     """One entry for each column."""
     rows: int
+
+    def parts(self, rows: int) -> Iterator[Result]:
+        """Yield the result in parts of at most so many rows, in order, each with its values taken."""
+        for start in range(0, self.rows, rows):
+            count = min(rows, self.rows - start)
+            yield self._replace(data=[values[start : start + count] for values in self.data], rows=count)
 
     def tuples(self, start: int = 0, stop: Optional[int] = None) -> list[tuple[Any, ...]]:
         """Return the rows from `start` to before `stop` as tuples, for those who want few of them."""

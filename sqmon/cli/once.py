@@ -15,7 +15,7 @@ from sqmon.config.time_zone import zone_of
 from sqmon.database.client import Database
 from sqmon.errors import ConfigError
 from sqmon.records.computed import Computation
-from sqmon.records.encoder import Encoder, new_run_id
+from sqmon.records.encoder import PART_ROWS, Encoder, new_run_id
 
 OPTIONS = {title: options.GROUPS[title] for title in ("SQreamDB", "polling")}
 
@@ -67,7 +67,8 @@ def poll(connection: Connection, metrics: list[Metric], out: BinaryIO) -> None:
             database.execute(metric.query, metric.timeout)
             result = database.fetch(metric.timeout)
             computation = Computation(metric.name, query=metric.query, user=connection.user, zone=zone)
-            columns, rows = computation.extended(result.columns, result.tuples(), began)
-            encoder = Encoder(metric.name, new_run_id(began))
-            out.writelines(batch.data for batch in encoder.rows(columns, rows, poll=1, started_ns=began))
+            encoder, when = Encoder(metric.name, new_run_id(began)), computation.at(began)
+            for part in result.parts(PART_ROWS):
+                extended = computation.extended(part, when)
+                out.writelines(batch.data for batch in encoder.part(extended, poll=1, poll_rows=result.rows, started_ns=began))
             out.flush()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from operator import add
-from typing import Any, Callable, Hashable, Optional, Sequence, Union, overload
+from typing import Any, Callable, Hashable, Optional, Sequence
 
 from sqmon.config import catalogue
 from sqmon.config.time_zone import Zone
 from sqmon.records.column_names import normalised
+from sqmon.result import Facts, Result
 
-Row = tuple[Any, ...]
 Values = Sequence[Any]
 
 _LONGEST_TIME = 40
@@ -81,7 +80,10 @@ class Moment:
         return int(self._now - since)
 
 
+_COMPUTED = Facts(plain=True, longest=0)
+
 Formula = Callable[[Moment, Sequence[Values]], Values]
+"""Makes a column of bools and numbers that JSON can say, or None, from the columns that it needs."""
 
 
 def _age(when: Moment, given: Sequence[Values]) -> Values:
@@ -132,16 +134,24 @@ class Computation:
         self._metric = metric
         self._zone = zone
         self._own = (_words(query), user)
-        self._columns: tuple[str, ...] = ()
+        self._columns: list[str] = []
         self._plan: list[tuple[str, list[int], Formula]] = []
 
-    def extended(self, columns: Sequence[str], rows: Sequence[Row], now_ns: int) -> tuple[Sequence[str], Sequence[Row]]:
-        """Return columns and rows with the computed ones last; those whose sources the server doesn't send are left out."""
-        if tuple(columns) != self._columns:
-            self._columns, self._plan = tuple(columns), self._planned(columns)
-        if not self._plan or not rows:
-            return columns, rows
-        return [*columns, *(name for name, _, _ in self._plan)], _Extended(rows, self._plan, Moment(now_ns, self._zone))
+    def at(self, now_ns: int) -> Moment:
+        """Return the time of a poll, to be handed to `extended` with each part of its result."""
+        return Moment(now_ns, self._zone)
+
+    def extended(self, part: Result, when: Moment) -> Result:
+        """Return the part with the computed columns last; those whose sources the server doesn't send are left out."""
+        if part.columns != self._columns:
+            self._columns, self._plan = part.columns, self._planned(part.columns)
+        computed = [formula(when, [part.data[place] for place in places]) for _, places, formula in self._plan]
+        return Result(
+            [*part.columns, *(name for name, _, _ in self._plan)],
+            [*part.data, *computed],
+            [*part.facts, *[_COMPUTED] * len(computed)],
+            part.rows,
+        )
 
     def _planned(self, columns: Sequence[str]) -> list[tuple[str, list[int], Formula]]:
         function = catalogue.FUNCTIONS.get(self._metric)
@@ -166,29 +176,3 @@ class Computation:
 
 def _words(statement: object) -> str:
     return " ".join(statement[:200].lower().rstrip("; \n").split()) if isinstance(statement, str) else ""
-
-
-class _Extended(Sequence[Row]):
-    """Rows that get their computed values when they are taken, so that a large poll isn't in memory twice."""
-
-    def __init__(self, rows: Sequence[Row], plan: Sequence[tuple[str, list[int], Formula]], when: Moment) -> None:
-        self._rows = rows
-        self._plan = plan
-        self._when = when
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Row]: ...
-
-    def __getitem__(self, index: Union[int, slice]) -> Union[Row, Sequence[Row]]:
-        part = self._rows[index] if isinstance(index, slice) else [self._rows[index]]
-        if not part:
-            return part
-        computed = [formula(self._when, [[row[place] for row in part] for place in places]) for _, places, formula in self._plan]
-        extended = list(map(add, part, zip(*computed)))
-        return extended if isinstance(index, slice) else extended[0]

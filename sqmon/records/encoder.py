@@ -5,29 +5,31 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import sys
-from itertools import repeat, starmap
-from operator import add
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union
+from itertools import repeat
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Optional, Union
 
 import msgspec
 
 from sqmon.records import truncation
 from sqmon.records.column_names import normalised
-from sqmon.records.values import LARGEST_INT, plain, plain_rows
+from sqmon.records.values import LARGEST_INT, plain, plain_column
+from sqmon.result import Facts, Result, by_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MAX_LINE = 32 * 1024 - 1  # bytes of a line, its newline included: Fluent Bit stops reading a file at a longer one
+
+PART_ROWS = 512
+"""How many rows of a poll are worked on together: enough to be fast, and few in memory."""
 
 _METADATA = ("ts", "seq", "metric", "run_id", "poll", "poll_rows", truncation.KEY)
 _EVENT_METADATA = ("ts", "seq", "metric", "run_id", "level", "event", truncation.KEY)
 
-_BATCH_ROWS = 512
-_BATCH_BYTES = 256 * 1024
+_BATCH_BYTES = 120 * 1024  # below the size from which malloc maps new pages for each batch
 _LONG = 8 * 1024  # characters: rows with longer strings are encoded one by one, which bounds the memory of a batch
 
-# One call of msgspec looks at every value of a batch in C; a loop here would cost more than encoding does.
+# One call of msgspec looks at all values of a column in C; a loop here would cost more than encoding does.
 _Simple = Union[
     None,
     bool,
@@ -35,7 +37,13 @@ _Simple = Union[
     Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)],  # Decimals pass too, NaN doesn't
     Annotated[str, msgspec.Meta(max_length=_LONG)],
 ]
-_SIMPLE_ROWS = list[tuple[_Simple, ...]]
+
+
+class _SimpleColumns(msgspec.Struct):
+    """As a Struct, since msgspec works out the type of one once and that of a list at each call."""
+
+    columns: list[list[_Simple]]
+
 
 _encoder = msgspec.json.Encoder()
 _NANOSECONDS = tuple(f"{number:03d}Z" for number in range(1000))
@@ -68,29 +76,34 @@ class Encoder:
         self._shape = _Shape(())
         self._batch_rows = 16  # until the size of a row is known
 
-    def rows(self, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], *, poll: int, started_ns: int) -> Iterator[Batch]:
-        """Yield the records of one poll in batches of bounded size, each ready for one append; no row, no batch.
+    def part(self, part: Result, *, poll: int, poll_rows: int, started_ns: int) -> Iterator[Batch]:
+        """Yield the records of a part of a poll in batches of bounded size, each ready for one append; no row, no batch.
 
         `started_ns` is the poll's start; a row's `ts` is one nanosecond after that of the row before it. `seq` counts
         a batch as soon as it is yielded.
         """
-        columns = tuple(columns)
-        if columns != self._columns:
-            self._columns, self._shape = columns, _Shape(normalised(columns, _METADATA))
+        if part.columns != self._columns:
+            self._columns, self._shape = part.columns, _Shape(normalised(part.columns, _METADATA))
         # A raw value is copied as it is, so that one field can bring the keys that are the same for all rows.
-        common = msgspec.Raw(b'%b,"poll":%d,"poll_rows":%d' % (self._identity, poll, len(rows)))
+        common = msgspec.Raw(b'%b,"poll":%d,"poll_rows":%d' % (self._identity, poll, poll_rows))
         self.last_ns = max(started_ns, self.last_ns + 1) - 1
         start = 0
-        while start < len(rows):
-            part = rows[start : start + self._batch_rows]
-            batch = self._fast(part, common)
+        while start < part.rows:
+            count = min(self._batch_rows, part.rows - start)
+            values = [column[start : start + count] for column in part.data]
+            batch = self._fast(values, part.facts, count, common)
             if batch is None:
-                yield from self._one_by_one(part, common)
+                yield from self._one_by_one(zip(*values), common)
             else:
-                self._advance(len(part))
+                self._advance(count)
                 yield batch
-                self._batch_rows = max(1, min(_BATCH_ROWS, len(part) * _BATCH_BYTES // len(batch.data)))
-            start += len(part)
+                self._batch_rows = max(1, min(PART_ROWS, count * _BATCH_BYTES // len(batch.data)))
+            start += count
+
+    def rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, poll: int, started_ns: int) -> Iterator[Batch]:
+        """Yield the records of a poll whose answer is there as rows, as `part` does."""
+        for part in by_column([*columns], rows).parts(PART_ROWS):
+            yield from self.part(part, poll=poll, poll_rows=len(rows), started_ns=started_ns)
 
     def event(self, level: str, event: str, fields: Mapping[str, Any], *, now_ns: int) -> Batch:
         """The one line of an event of the service's own stream."""
@@ -99,27 +112,25 @@ class Encoder:
         names = normalised(tuple(fields), _EVENT_METADATA)
         return self._single(common, dict(zip(names, map(plain, fields.values()))))
 
-    def _fast(self, rows: Sequence[tuple[Any, ...]], common: msgspec.Raw) -> Union[Batch, None]:
+    def _fast(self, values: list[Sequence[Any]], facts: Sequence[Facts], count: int, common: msgspec.Raw) -> Optional[Batch]:
         """All rows in one go, or None when there is a line that must be cut or a string that is no valid text."""
-        count = len(rows)
-        try:
-            msgspec.convert(rows, _SIMPLE_ROWS)
-        except (msgspec.ValidationError, ValueError):  # the second for a signalling NaN
-            worked = plain_rows(rows, _LONG)
-            if worked is None:
-                return None
-            rows = worked
+        unsure = [place for place, known in enumerate(facts) if not known.plain or known.longest > _LONG]
+        if not _are_simple([values[place] for place in unsure]):
+            for place in unsure:
+                worked = plain_column(values[place], _LONG)
+                if worked is None:
+                    return None
+                values[place] = worked
         numbers = range(self.seq + 1, self.seq + 1 + count)
-        heads = zip(_stamps(self.last_ns + 1, count), numbers, repeat(common))
         try:
-            # Everything per row stays in C: tuples added to tuples, then called with.
-            records = list(starmap(self._shape.struct, map(add, heads, rows)))
+            # Everything per row stays in C.
+            records = list(map(self._shape.struct, _stamps(self.last_ns + 1, count), numbers, repeat(common), *values))
             data = _encoder.encode_lines(records)
-        except (UnicodeEncodeError, TypeError):  # the second for rows that aren't tuples and for subclasses of str
+        except (UnicodeEncodeError, TypeError):  # the second for subclasses of str
             return None
         return Batch(data, count, numbers[0], numbers[-1]) if _lines_fit(data) else None
 
-    def _one_by_one(self, rows: Sequence[tuple[Any, ...]], common: msgspec.Raw) -> Iterator[Batch]:
+    def _one_by_one(self, rows: Iterable[tuple[Any, ...]], common: msgspec.Raw) -> Iterator[Batch]:
         lines: list[Batch] = []
         size = 0
         for row in rows:
@@ -155,6 +166,15 @@ class _Shape:
         self.struct: Any = msgspec.defstruct("Record", [(field, object) for field in fields], rename=dict(zip(fields, keys)), gc=False)
 
 
+def _are_simple(columns: list[Sequence[Any]]) -> bool:
+    """Whether the encoder can write all of these values as they are."""
+    try:
+        msgspec.convert({"columns": columns}, _SimpleColumns)
+    except (msgspec.ValidationError, ValueError):  # the second for a signalling NaN
+        return False
+    return True
+
+
 def _joined(lines: list[Batch]) -> Batch:
     return Batch(b"".join(line.data for line in lines), len(lines), lines[0].first_seq, lines[-1].last_seq)
 
@@ -169,7 +189,8 @@ def _stamps(first_ns: int, count: int) -> list[str]:
     while count > 0:
         microsecond, nanosecond = divmod(first_ns, 1000)
         ends = _NANOSECONDS[nanosecond : nanosecond + count]
-        stamps += map(f"{_moment(microsecond):%Y-%m-%dT%H:%M:%S.%f}".__add__, ends)
+        start = f"{_moment(microsecond):%Y-%m-%dT%H:%M:%S.%f}"
+        stamps += [start + end for end in ends]
         first_ns += len(ends)
         count -= len(ends)
     return stamps

@@ -20,23 +20,15 @@ _AS_THEY_ARE = frozenset({type(None), bool, dt.date, dt.datetime})  # the encode
 _encode = msgspec.json.Encoder().encode
 
 
-def plain_rows(rows: Sequence[tuple[Any, ...]], longest: int) -> Optional[list[tuple[Any, ...]]]:
-    """The rows with every column in a form that the encoder can write; None when a string exceeds `longest` characters."""
-    columns = []
-    for column in zip(*rows):
-        kinds = set(map(type, column))
-        if kinds <= _TEXTS:
-            if max((len(text) for text in column if text is not None), default=0) > longest:
-                return None
-            columns.append(column)
-        elif kinds <= _AS_THEY_ARE:
-            columns.append(column)
-        else:
-            values = tuple(map(plain, column))
-            if any(type(value) is str and len(value) > longest for value in values):
-                return None
-            columns.append(values)
-    return list(zip(*columns))
+def plain_column(values: Sequence[Any], longest: int) -> Optional[Sequence[Any]]:
+    """The values in a form that the encoder can write; None when a string exceeds `longest` characters."""
+    kinds = set(map(type, values))
+    if kinds <= _TEXTS:
+        return None if max((len(text) for text in values if text is not None), default=0) > longest else values
+    if kinds <= _AS_THEY_ARE:
+        return values
+    worked = tuple(map(plain, values))
+    return None if any(type(value) is str and len(value) > longest for value in worked) else worked
 
 
 def plain(value: object, longest: int = 1 << 15) -> Plain:

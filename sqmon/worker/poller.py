@@ -11,7 +11,7 @@ from sqmon.database.client import Database
 from sqmon.errors import DatabaseError, QueryTimeoutError
 from sqmon.ipc.reports import Polled, Report, Step
 from sqmon.records.computed import Computation
-from sqmon.records.encoder import Encoder
+from sqmon.records.encoder import PART_ROWS, Encoder
 from sqmon.result import Result
 from sqmon.storage.writer import LineWriter
 from sqmon.worker.schedule import Tick
@@ -79,9 +79,7 @@ class Poller:
         if self._metric.is_command:
             result = [str(value)[:_RESULT_CHARACTERS] for row in fetched.result.tuples(0, _RESULT_ROWS) for value in row][:_RESULT_VALUES]
         else:
-            columns, extended = self._computation.extended(fetched.result.columns, fetched.result.tuples(), fetched.began_ns)
-            for batch in self._encoder.rows(columns, extended, poll=self._poll, started_ns=fetched.began_ns):
-                self._writer.append(batch)
+            self._write_records(fetched.result, fetched.began_ns)
         last = self._encoder.seq
         self._finish(
             Polled(
@@ -96,6 +94,14 @@ class Poller:
                 result=result,
             )
         )
+
+    def _write_records(self, result: Result, began_ns: int) -> None:
+        """The way of every row: decoded, completed with the computed columns, encoded, written."""
+        when = self._computation.at(began_ns)
+        for part in result.parts(PART_ROWS):
+            extended = self._computation.extended(part, when)
+            for batch in self._encoder.part(extended, poll=self._poll, poll_rows=result.rows, started_ns=began_ns):
+                self._writer.append(batch)
 
     def settle(self) -> None:
         """Report the polls whose lines have meanwhile reached the file or were given up."""

@@ -17,6 +17,7 @@ from alloy.source.generated import rules as written_rules
 from sqmon.config.time_zone import zone_of
 from sqmon.records.computed import Computation
 from sqmon.records.encoder import Encoder
+from sqmon.result import by_column
 from tests.records.test_computed import NEW_LOCKS, OLD_LOCKS
 from tests.support.logql import Entry, evaluated
 
@@ -69,8 +70,9 @@ class Site:
         for ago in sorted(at, reverse=True):
             self._polls += 1
             nanoseconds = int((NOW - ago) * 1e9)
-            names, values = computation.extended(columns, [tuple(_written(value, ago) for value in row) for row in kept], nanoseconds)
-            for batch in self._encoder(metric).rows(names, values, poll=self._polls, started_ns=nanoseconds):
+            rows_then = [tuple(_written(value, ago) for value in row) for row in kept]
+            extended = computation.extended(by_column([*columns], rows_then), computation.at(nanoseconds))
+            for batch in self._encoder(metric).part(extended, poll=self._polls, poll_rows=len(kept), started_ns=nanoseconds):
                 self._add(metric, batch.data)
             self.event("poll", at=ago, target=metric, status="ok" if kept else "empty", rows=len(kept))
         return self

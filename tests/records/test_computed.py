@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqmon.simulator import Simulator
+from sqmon.result import by_column
 
 UTC = dt.timezone.utc
 NOW = dt.datetime(2026, 11, 24, 15, 30, 50, 500_000, UTC)
@@ -65,8 +66,8 @@ def extended(
 ) -> list[dict[str, Any]]:
     """The records that these rows become."""
     computation = Computation(metric, query=QUERY, user="sqream", zone=zone_of(zone or ""))
-    names, values = computation.extended(columns, list(rows), nanoseconds(now))
-    batches = Encoder(metric, "run").rows(names, values, poll=1, started_ns=nanoseconds(now))
+    extended = computation.extended(by_column([*columns], rows), computation.at(nanoseconds(now)))
+    batches = Encoder(metric, "run").part(extended, poll=1, poll_rows=len(rows), started_ns=nanoseconds(now))
     return [json.loads(line) for batch in batches for line in batch.data.splitlines()]
 
 
@@ -242,18 +243,20 @@ def test_moment_reads_dates() -> None:
 def test_catalogue_documents_what_is_computed(metric: str) -> None:
     """All of it, in the order in which it comes, for the columns that the catalogue names."""
     columns = catalogue.FUNCTIONS[metric].columns
-    names, _ = Computation(metric, query="", user="", zone=None).extended(columns, [tuple(columns)], 0)
+    computation = Computation(metric, query="", user="", zone=None)
+    extended = computation.extended(by_column([*columns], [columns]), computation.at(0))
 
-    assert list(catalogue.FUNCTIONS[metric].computed) == list(names)[len(columns) :]
+    assert list(catalogue.FUNCTIONS[metric].computed) == extended.columns[len(columns) :]
 
 
-def test_large_poll_computes_by_the_batch() -> None:
-    """Rows get their values as they are taken, so that a large poll is not in memory a second time."""
-    rows = [(f"2026-11-24 15:{number % 60:02d}:00",) for number in range(10_000)]
-    _, values = Computation("show_locks", query="", user="", zone=None).extended(("lock_start_time",), rows, nanoseconds(NOW))
+def test_large_poll_is_not_copied() -> None:
+    """The server's columns are handed on as they are, so that a large poll is not in memory a second time."""
+    result = by_column(["lock_start_time"], [(f"2026-11-24 15:{number % 60:02d}:00",) for number in range(10_000)])
+    computation = Computation("show_locks", query="", user="", zone=None)
+    extended = computation.extended(result, computation.at(nanoseconds(NOW)))
 
-    assert not isinstance(values, list)
-    assert (10_000, 2, 1, 0) == (len(values), len(values[17]), len(values[9_999:]), len(values[10_000:]))
+    assert extended.data[0] is result.data[0]
+    assert (10_000, 10_000) == (extended.rows, len(extended.data[1]))
 
 
 def test_once_prints_them(simulator: Simulator, tmp_path: Path) -> None:

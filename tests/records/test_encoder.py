@@ -216,7 +216,7 @@ def test_column_names_become_keys(columns: tuple[str, ...], expected: tuple[str,
 
 def test_rows_may_be_lists() -> None:
     """Not every driver returns tuples."""
-    found = records_of(list(Encoder("m", "r").rows(["a", "b"], [[1, 2], [3, "x"]], poll=1, started_ns=START_NS)))  # type: ignore[list-item]
+    found = records_of(list(Encoder("m", "r").rows(["a", "b"], [[1, 2], [3, "x"]], poll=1, started_ns=START_NS)))
 
     assert [[record["a"], record["b"]] for record in found] == [[1, 2], [3, "x"]]
 
