@@ -19,12 +19,12 @@ from typing import Callable
 
 from sqmon.clock import SystemClock
 from sqmon.config.password import PasswordSource
-from sqmon.config.settings import Connection, Metric
+from sqmon.config.settings import Connection, Metric, SegmentOptions
 from sqmon.database.client import Database
 from sqmon.ipc.reports import Report
 from sqmon.records.computed import Computation
 from sqmon.records.encoder import Encoder
-from sqmon.storage.segment_writer import SegmentOptions, SegmentWriter
+from sqmon.storage.segment_writer import SegmentWriter
 from sqmon.worker.poller import Poller
 from sqmon.worker.schedule import Tick
 

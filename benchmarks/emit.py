@@ -25,8 +25,9 @@ from typing import Any, Callable, Iterator
 import msgspec
 
 from sqmon.clock import SystemClock
+from sqmon.config.settings import SegmentOptions
 from sqmon.records.encoder import Encoder
-from sqmon.storage.segment_writer import SegmentOptions, SegmentWriter
+from sqmon.storage.segment_writer import SegmentWriter
 
 COLUMNS = (
     "statement id",

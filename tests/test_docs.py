@@ -13,9 +13,9 @@ import pytest
 
 from sqmon.cli import main
 from sqmon.config import catalogue, metrics_file, options
+from tests.support import ROOT
 from tests.support.program import ended
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 METADATA = ("ts", "seq", "metric", "run_id", "poll", "poll_rows")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_]+")

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import pytest
 
 import sqmon
+from tests.support import ROOT
 from tests.support.program import DEADLINE_SECONDS, environment
 
-ROOT = Path(__file__).parent.parent
 VERSION = sqmon.__version__
 NOT_SOURCES = shutil.ignore_patterns(".*", "__pycache__", "*.py[cod]", "*.egg-info", "build", "dist", "logs", "sqmon-demo")
 

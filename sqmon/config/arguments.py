@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Optional
 
 from sqmon.config import settings
 from sqmon.config.password import PasswordSource
-from sqmon.config.settings import Connection, Output, Outside, Retention, Settings
+from sqmon.config.settings import Connection, FileOutput, Output, Outside, Retention, SegmentOptions, SegmentOutput, Settings
 from sqmon.errors import ConfigError
 
 _MIB = 1 << 20
@@ -41,27 +42,9 @@ def outside_of(args: argparse.Namespace) -> Outside:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """Return the settings of a run; raises ConfigError."""
-    single_file, log_dir = None, args.log_dir
-    if args.log_file_path is not None:
-        if args.log_file_path.endswith(os.sep) or Path(args.log_file_path).is_dir():
-            log_dir = Path(args.log_file_path)
-        elif args.log_dir is not None:
-            raise ConfigError(["--log_dir: segments and a --log_file_path FILE exclude each other; give one of them"])
-        else:
-            single_file = Path(args.log_file_path)
-            log_dir = single_file.parent
-    output = Output(
-        log_dir=log_dir or settings.default_log_dir(),
-        single_file=single_file,
-        segment_bytes=int(args.segment_mb * _MIB),
-        segment_seconds=args.segment_hours * 3600,
-        buffer_bytes=int(args.buffer_mb * _MIB),
-        backups=args.file_backups,
-        fsync=args.fsync,
-    )
     return Settings(
         connection=connection_of(args),
-        output=output,
+        output=_output_of(args),
         metrics_file=args.metrics_file or settings.default_metrics_file(),
         outside=outside_of(args),
         query_timeout=args.query_timeout,
@@ -75,3 +58,15 @@ def settings_of(args: argparse.Namespace) -> Settings:
         metrics_port=args.metrics_port,
         metrics_address=args.metrics_address,
     )
+
+
+def _output_of(args: argparse.Namespace) -> Output:
+    """Return where lines go: a --log_file_path that is no directory makes it one file."""
+    max_bytes, buffer_bytes = int(args.segment_mb * _MIB), int(args.buffer_mb * _MIB)
+    place: Optional[str] = args.log_file_path
+    if place is not None and not (place.endswith(os.sep) or Path(place).is_dir()):
+        if args.log_dir is not None:
+            raise ConfigError(["--log_dir: segments and a --log_file_path FILE exclude each other; give one of them"])
+        return FileOutput(Path(place), max_bytes, args.file_backups, buffer_bytes)
+    options = SegmentOptions(max_bytes, args.segment_hours * 3600, buffer_bytes, args.fsync)
+    return SegmentOutput(Path(place) if place is not None else args.log_dir or settings.default_log_dir(), options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Optional
+from typing import Literal, Optional, Union
 
 from sqmon.config.password import PasswordSource, is_sendable
 from sqmon.errors import ConfigError
@@ -50,17 +50,35 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Output:
-    """Where lines go: segments below `log_dir`, or one file of all metrics."""
+class SegmentOptions:
+    """When segments end, how much waits in memory, and when the disk is asked to keep what it was given."""
+
+    max_bytes: int = 64 << 20
+    max_age_s: float = 24 * 3600.0
+    buffer_bytes: int = 8 << 20
+    fsync: Literal["interval", "seal", "never"] = "interval"
+
+
+@dataclass(frozen=True)
+class SegmentOutput:
+    """Lines go to segments below `log_dir`, a directory of ours."""
 
     log_dir: Path
-    single_file: Optional[Path] = None
-    segment_bytes: int = 64 << 20
-    segment_seconds: float = 24 * 3600
-    buffer_bytes: int = 8 << 20
+    options: SegmentOptions = SegmentOptions()
+
+
+@dataclass(frozen=True)
+class FileOutput:
+    """The lines of all metrics go to one file, which is rotated; its directory is not ours."""
+
+    path: Path
+    max_bytes: int = 64 << 20
     backups: int = 7
-    """Old files kept of a single file."""
-    fsync: Literal["interval", "seal", "never"] = "interval"
+    """How many old files are kept."""
+    buffer_bytes: int = 8 << 20
+
+
+Output = Union[SegmentOutput, FileOutput]
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from sqmon import __version__
 from sqmon.clock import Clock, utc_stamp
-from sqmon.config.settings import Output
 from sqmon.health.status_file import MetricStatus, Status, StatusFile
 from sqmon.health.systemd import SystemdNotifier
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class Publisher:
     """The places where the supervisor's loop shows itself, at least once a second."""
 
-    def __init__(self, output: Output, notifier: SystemdNotifier, exporter: Optional[PrometheusExporter], *, clock: Clock) -> None:
-        # Beside a single file there is no directory that would be ours.
-        self._file = None if output.single_file is not None else StatusFile(output.log_dir)
+    def __init__(
+        self, directory: Optional[Path], notifier: SystemdNotifier, exporter: Optional[PrometheusExporter], *, clock: Clock
+    ) -> None:
+        self._file = StatusFile(directory) if directory is not None else None
         self._notifier = notifier
         self._exporter = exporter
         self._clock = clock

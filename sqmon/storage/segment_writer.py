@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Literal, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
-from sqmon.storage.backlog import Backlog
+from sqmon.config.settings import SegmentOptions
+from sqmon.storage.buffered_writer import BufferedWriter
 from sqmon.storage.segment import Segment, open_segment, point_current
 from sqmon.storage.segment_names import NO_SEGMENT
-from sqmon.storage.writer import Dropped, Sealed, reason_of, trouble_of
+from sqmon.storage.writer import Dropped, Sealed, reason_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sqmon.clock import Clock
-    from sqmon.records.encoder import Batch
 
 _FSYNC_S = 5.0
 
@@ -23,22 +22,10 @@ _FSYNC_S = 5.0
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EAGAIN})
 
 
-@dataclass(frozen=True)
-class SegmentOptions:
-    """When segments end, how much waits in memory, and when the disk is asked to keep what it was given."""
-
-    max_bytes: int = 64 * 1024 * 1024
-    max_age_s: float = 24 * 3600.0
-    buffer_bytes: int = 8 * 1024 * 1024
-    fsync: Literal["interval", "seal", "never"] = "interval"
-
-
-class SegmentWriter:
+class SegmentWriter(BufferedWriter):
     """The only writer of one stream's segments, in `log_dir/<metric>/`.
 
-    Nothing raises OSError: what can't be written waits in a bounded buffer and goes out with a later `append` or
-    `tick`; past the bound the oldest whole records are dropped and reported. The first line opens a segment. The
-    callbacks may append to this same writer, except when `close` calls them.
+    The first line opens a segment. The callbacks may append to this same writer, except when `close` calls them.
     """
 
     def __init__(
@@ -51,43 +38,18 @@ class SegmentWriter:
         on_sealed: Callable[[Sealed], None],
         on_dropped: Callable[[Dropped], None],
     ) -> None:
+        super().__init__(metric, options.buffer_bytes, clock=clock, on_dropped=on_dropped)
         self._log_dir = log_dir
         self._metric = metric
         self._options = options
-        self._clock = clock
         self._on_sealed = on_sealed
-        self._on_dropped = on_dropped
-        self._backlog = Backlog(options.buffer_bytes, clock, on_dropped)
         self._segment: Optional[Segment] = None
         self._newest = NO_SEGMENT
-        self._reason = ""  # why lines wait
-        self._since_ns = 0  # when the reason arose
-        self._warning = ""  # what failed without making lines wait
-
-    @property
-    def pending(self) -> int:
-        """See LineWriter."""
-        return self._backlog.pending
-
-    @property
-    def trouble(self) -> str:
-        """See LineWriter."""
-        return trouble_of(self._metric, self._reason, self._warning, self.pending)
-
-    @property
-    def settled_seq(self) -> int:
-        """See LineWriter."""
-        return self._backlog.settled_seq
 
     @property
     def path(self) -> Optional[Path]:
         """The active segment."""
         return self._segment.path if self._segment else None
-
-    def append(self, batch: Batch) -> None:
-        """See LineWriter."""
-        self._backlog.push(batch)
-        self._flush()
 
     def tick(self) -> None:
         """Retry what waits, end a segment that is too old, fsync when due."""
@@ -102,25 +64,13 @@ class SegmentWriter:
 
     def close(self) -> None:
         """Try for the last time, report what could not be written, seal the active segment."""
-        self._flush()
-        self._backlog.give_up(self._reason, self._since_ns)
+        self._finish()
         if self._segment:
             self._seal(self._segment)
 
-    def _flush(self) -> None:
-        try:
-            if self._segment and not self._segment.is_ours():
-                self._abandon(self._segment)
-            while self._backlog.pending:
-                self._write_some()
-        except OSError as error:
-            if not self._reason:
-                self._since_ns = self._clock.time_ns()
-            self._reason = reason_of(error)
-            self._backlog.shrink(self._reason, self._since_ns)
-        else:
-            self._reason = ""
-            self._backlog.report()
+    def _look(self) -> None:
+        if self._segment and not self._segment.is_ours():
+            self._abandon(self._segment)
 
     def _write_some(self) -> None:
         """One write of whole lines, as many as the segment may take, or the step to the next; raises OSError."""

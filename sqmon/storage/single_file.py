@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from sqmon.clock import Clock
-from sqmon.records.encoder import MAX_LINE, Batch
-from sqmon.storage.backlog import Backlog
+from sqmon.records.encoder import MAX_LINE
+from sqmon.storage.buffered_writer import BufferedWriter
 from sqmon.storage.file_lock import FileLock
 from sqmon.storage.permissions import FILE_MODE, create_file, make_directory
-from sqmon.storage.writer import Dropped, reason_of, trouble_of
+from sqmon.storage.writer import Dropped, reason_of
 
 _FSYNC_S = 5.0
 _PATIENCE_S = 0.2  # others hold the lock for the time of one write, or while the disk is full
 _LINE_START = b'{"ts":"'
 
 
-class SingleFileWriter:
+class SingleFileWriter(BufferedWriter):
     """A LineWriter for `path`, which any number of processes may append to at the same time through this class.
 
     The lines of one batch stay together but for a rotation between two of them. A file that would exceed `max_bytes`
@@ -41,43 +41,19 @@ class SingleFileWriter:
     ) -> None:
         # Through a link, rotation would rename the link and leave its target.
         self._path = Path(os.path.realpath(path))
-        self._clock = clock
+        super().__init__(self._path.name, buffer_bytes, clock=clock, on_dropped=on_dropped)
         self._max_bytes = max_bytes
         self._backups = backups
-        self._backlog = Backlog(buffer_bytes, clock, on_dropped)
         self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"), FILE_MODE)
         self._descriptor: Optional[int] = None
         self._size = 0  # of the file, valid while the lock is held
         self._dirty_since: Optional[float] = None
         self._seen: Optional[tuple[int, int]] = None
-        self._reason = ""
-        self._since_ns = 0
-        self._warning = ""
-
-    @property
-    def pending(self) -> int:
-        """See LineWriter."""
-        return self._backlog.pending
-
-    @property
-    def trouble(self) -> str:
-        """See LineWriter."""
-        return trouble_of(self._path.name, self._reason, self._warning, self.pending)
-
-    @property
-    def settled_seq(self) -> int:
-        """See LineWriter."""
-        return self._backlog.settled_seq
 
     @property
     def path(self) -> Optional[Path]:
         """See LineWriter."""
         return self._path if self._descriptor is not None else None
-
-    def append(self, batch: Batch) -> None:
-        """See LineWriter."""
-        self._backlog.push(batch)
-        self._flush()
 
     def tick(self) -> None:
         """Retry what waits, fsync every five seconds, let go of a file that was moved or deleted."""
@@ -89,36 +65,24 @@ class SingleFileWriter:
 
     def close(self) -> None:
         """See LineWriter."""
-        self._flush()
-        self._backlog.give_up(self._reason, self._since_ns)
+        self._finish()
         self._sync()
         self._leave()
         self._lock.close()
 
-    def _flush(self) -> None:
+    def _write_some(self) -> None:
+        make_directory(self._path.parent)
         try:
-            while self._backlog.pending:
-                self._lock_and_write()
+            self._lock.acquire(self._patience())
+            try:
+                self._append_some(self._usable())
+            finally:
+                self._lock.release()
         except OSError as error:
-            if not self._reason:
-                self._since_ns = self._clock.time_ns()
             if error.errno == errno.EBADF:
                 self._descriptor = None  # closed by a stranger, one or the other
                 self._lock.forget()
-            self._reason = reason_of(error)
-            self._backlog.shrink(self._reason, self._since_ns)
-        else:
-            self._reason = ""
-            self._backlog.report()
-
-    def _lock_and_write(self) -> None:
-        """Append what goes in one write; raises OSError."""
-        make_directory(self._path.parent)
-        self._lock.acquire(self._patience())
-        try:
-            self._write_some(self._usable())
-        finally:
-            self._lock.release()
+            raise
 
     def _patience(self) -> float:
         """How long to wait for the lock: not at all when nobody has written since it could not be had."""
@@ -134,7 +98,8 @@ class SingleFileWriter:
             return None
         return status.st_ino, status.st_size
 
-    def _write_some(self, descriptor: int) -> None:
+    def _append_some(self, descriptor: int) -> None:
+        """Append what goes in one write, while the lock is held; raises OSError."""
         data = self._backlog.head.data
         end = len(data)
         room = max(0, self._max_bytes - self._size)

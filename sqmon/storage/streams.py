@@ -1,45 +1,99 @@
-"""Which kind of file the lines of a metric go to."""
+"""The files that the lines of a run go to, whichever kind of output was chosen."""
 
 from __future__ import annotations
 
-from typing import Callable
+import contextlib
+from pathlib import Path
+from typing import Callable, Optional, Protocol
 
 from sqmon.clock import Clock
-from sqmon.config.settings import Output
+from sqmon.config.settings import FileOutput, Output, SegmentOutput
 from sqmon.records.encoder import Encoder
+from sqmon.storage.directory_lock import DirectoryLock
 from sqmon.storage.segment import newest_ns
-from sqmon.storage.segment_writer import SegmentOptions, SegmentWriter
+from sqmon.storage.segment_writer import SegmentWriter
 from sqmon.storage.single_file import SingleFileWriter
 from sqmon.storage.writer import Dropped, LineWriter, Sealed
 
 
-def open_writer(
-    output: Output,
-    metric: str,
-    *,
-    clock: Clock,
-    on_sealed: Callable[[Sealed], None],
-    on_dropped: Callable[[Dropped], None],
-) -> LineWriter:
-    """Return the writer of one stream; it makes files lazily and never raises OSError."""
-    if output.single_file is not None:
+class Streams(Protocol):
+    """Everything in which one kind of output differs from the other."""
+
+    @property
+    def place(self) -> Path:
+        """The directory or file that people look into."""
+        ...
+
+    @property
+    def directory(self) -> Optional[Path]:
+        """The directory that is ours, with a status and a limited size; None beside a single file."""
+        ...
+
+    def reserved(self) -> contextlib.AbstractContextManager[None]:
+        """Return what keeps other services away while it is entered; entering raises SqmonError when one is there."""
+        ...
+
+    def writer(
+        self, metric: str, *, clock: Clock, on_sealed: Callable[[Sealed], None], on_dropped: Callable[[Dropped], None]
+    ) -> LineWriter:
+        """Return the writer of one stream; it makes files lazily and never raises OSError."""
+        ...
+
+    def encoder(self, metric: str, run_id: str) -> Encoder:
+        """Return the encoder of one stream in a new run."""
+        ...
+
+
+def streams_of(output: Output) -> Streams:
+    """Return the files that `output` describes; nothing is made or opened yet."""
+    return _OneFile(output) if isinstance(output, FileOutput) else _Segments(output)
+
+
+class _Segments:
+    """A directory for each metric, below one that belongs to a single service."""
+
+    def __init__(self, output: SegmentOutput) -> None:
+        self._output = output
+        self.place = output.log_dir.absolute()
+        self.directory = output.log_dir
+
+    def reserved(self) -> contextlib.AbstractContextManager[None]:
+        return DirectoryLock(self._output.log_dir)
+
+    def writer(
+        self, metric: str, *, clock: Clock, on_sealed: Callable[[Sealed], None], on_dropped: Callable[[Dropped], None]
+    ) -> LineWriter:
+        return SegmentWriter(self._output.log_dir, metric, self._output.options, clock=clock, on_sealed=on_sealed, on_dropped=on_dropped)
+
+    def encoder(self, metric: str, run_id: str) -> Encoder:
+        """Go on after the last `ts` of the run before, even when the clock has stepped back in between."""
+        return Encoder(metric, run_id, last_ns=newest_ns(self._output.log_dir, metric))
+
+
+class _OneFile:
+    """One file for all metrics, in a directory that belongs to somebody else."""
+
+    directory = None
+
+    def __init__(self, output: FileOutput) -> None:
+        self._output = output
+        self.place = output.path
+
+    def reserved(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def writer(
+        self, metric: str, *, clock: Clock, on_sealed: Callable[[Sealed], None], on_dropped: Callable[[Dropped], None]
+    ) -> LineWriter:
+        del metric, on_sealed  # all metrics share the file, which is never sealed
         return SingleFileWriter(
-            output.single_file,
-            max_bytes=output.segment_bytes,
-            backups=output.backups,
-            buffer_bytes=output.buffer_bytes,
+            self._output.path,
+            max_bytes=self._output.max_bytes,
+            backups=self._output.backups,
+            buffer_bytes=self._output.buffer_bytes,
             clock=clock,
             on_dropped=on_dropped,
         )
-    options = SegmentOptions(
-        max_bytes=output.segment_bytes,
-        max_age_s=output.segment_seconds,
-        buffer_bytes=output.buffer_bytes,
-        fsync=output.fsync,
-    )
-    return SegmentWriter(output.log_dir, metric, options, clock=clock, on_sealed=on_sealed, on_dropped=on_dropped)
 
-
-def new_encoder(output: Output, metric: str, run_id: str) -> Encoder:
-    """Return the encoder of a run whose `ts` goes on after that of the run before, even when the clock has stepped back in between."""
-    return Encoder(metric, run_id, last_ns=0 if output.single_file is not None else newest_ns(output.log_dir, metric))
+    def encoder(self, metric: str, run_id: str) -> Encoder:
+        return Encoder(metric, run_id)

@@ -6,8 +6,7 @@ from typing import Any, Callable, Mapping, Optional
 
 from sqmon import logs
 from sqmon.clock import Clock, utc_stamp
-from sqmon.config.settings import Output
-from sqmon.storage.streams import new_encoder, open_writer
+from sqmon.storage.streams import Streams
 from sqmon.storage.writer import Dropped, Sealed
 
 STREAM = "sqmon"
@@ -21,14 +20,14 @@ Listener = Callable[[str, Mapping[str, Any], int], None]
 class EventStream:
     """The one writer of the `sqmon` stream. Its own segments and losses are events too."""
 
-    def __init__(self, output: Output, run_id: str, *, clock: Clock, listener: Optional[Listener] = None) -> None:
+    def __init__(self, streams: Streams, run_id: str, *, clock: Clock, listener: Optional[Listener] = None) -> None:
         self.run_id = run_id
         self._clock = clock
         self._listener = listener
-        self._encoder = new_encoder(output, STREAM, run_id)
+        self._encoder = streams.encoder(STREAM, run_id)
         self._log = logs.get_logger()
         self._losses: list[Dropped] = []
-        self._writer = open_writer(output, STREAM, clock=clock, on_sealed=self._on_sealed, on_dropped=self._losses.append)
+        self._writer = streams.writer(STREAM, clock=clock, on_sealed=self._on_sealed, on_dropped=self._losses.append)
         self._later: list[Sealed] = []
         self._closing = False
 

@@ -43,6 +43,7 @@ class Supervisor:
         context: ForkServerContext,
         clock: Clock,
         health: Publisher,
+        sweeper: Optional[Sweeper],
         notifier: SystemdNotifier,
     ) -> None:
         self._settings = settings
@@ -56,8 +57,7 @@ class Supervisor:
         self._file = MetricsFile(settings.metrics_file, settings.query_timeout) if settings.metrics_file else None
         self._config_problems: list[str] = []
         self._health = health
-        single = settings.output.single_file is not None
-        self._sweeper = None if single else Sweeper(settings.output.log_dir, settings.retention, events, clock=clock)
+        self._sweeper = sweeper
         self._stopped_by = ""
         self._next_round = 0.0
         self._next_health = 0.0

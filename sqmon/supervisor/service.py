@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from types import FrameType
@@ -11,17 +10,18 @@ from typing import TYPE_CHECKING, Iterable, Optional
 from sqmon import __version__
 from sqmon.clock import SystemClock
 from sqmon.config import metrics_file
-from sqmon.config.settings import Metric, Output, Settings
+from sqmon.config.settings import Metric, Settings
 from sqmon.errors import SqmonError
 from sqmon.health.publisher import Publisher
 from sqmon.health.systemd import SystemdNotifier
 from sqmon.ipc.check import Outcome
 from sqmon.records.encoder import new_run_id
-from sqmon.storage.directory_lock import DirectoryLock
+from sqmon.storage.streams import Streams, streams_of
 from sqmon.supervisor import startup_checks
 from sqmon.supervisor.event_stream import EventStream
 from sqmon.supervisor.forkserver import forkserver
 from sqmon.supervisor.loop import Supervisor
+from sqmon.supervisor.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from sqmon.health.prometheus import PrometheusExporter
@@ -36,14 +36,15 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
     settings.connection.password.read()
     metrics = metrics_file.read(settings.metrics_file, settings.query_timeout)
     clock = SystemClock()
-    with _Stoppable(), _only_service(settings.output):
+    streams = streams_of(settings.output)
+    with _Stoppable(), streams.reserved():
         context = forkserver()
         notifier = SystemdNotifier(os.environ)
         exporter = _exporter(settings)
-        health = Publisher(settings.output, notifier, exporter, clock=clock)
+        health = Publisher(streams.directory, notifier, exporter, clock=clock)
         listener = exporter.on_event if exporter else None
-        events = EventStream(settings.output, new_run_id(clock.time_ns()), clock=clock, listener=listener)
-        events.write("info", "start", **_about(settings, metrics))
+        events = EventStream(streams, new_run_id(clock.time_ns()), clock=clock, listener=listener)
+        events.write("info", "start", **_about(settings, streams, metrics))
         if password_in_ps:
             events.write("warning", "check", check="password", verdict="warning", text=PASSWORD_WARNING)
         outcomes = [startup_checks.check_metrics(settings.metrics_file, metrics)]
@@ -54,7 +55,8 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
             events.write("info", "stop", reason=str(error) or "stopped during the start-up checks")
             events.close()
             raise
-        Supervisor(settings, metrics, events, context=context, clock=clock, health=health, notifier=notifier).run()
+        sweeper = Sweeper(streams.directory, settings.retention, events, clock=clock) if streams.directory is not None else None
+        Supervisor(settings, metrics, events, context=context, clock=clock, health=health, sweeper=sweeper, notifier=notifier).run()
         if exporter is not None:
             exporter.close()
 
@@ -85,8 +87,8 @@ def _exporter(settings: Settings) -> Optional[PrometheusExporter]:
     return PrometheusExporter(settings.metrics_address, settings.metrics_port)
 
 
-def _about(settings: Settings, metrics: list[Metric]) -> dict[str, object]:
-    output, to = settings.output, settings.connection
+def _about(settings: Settings, streams: Streams, metrics: list[Metric]) -> dict[str, object]:
+    to = settings.connection
     return {
         "version": __version__,
         "pid": os.getpid(),
@@ -94,7 +96,7 @@ def _about(settings: Settings, metrics: list[Metric]) -> dict[str, object]:
         "port": to.port,
         "service": to.service,
         "cluster": settings.cluster or None,
-        "log": str(output.single_file or output.log_dir.absolute()),
+        "log": str(streams.place),
         "metrics_file": str(settings.metrics_file) if settings.metrics_file else None,
         "metrics": len(metrics),
     }
@@ -114,8 +116,3 @@ class _Stoppable:
 
 def _interrupt(_: int, __: Optional[FrameType]) -> None:
     raise KeyboardInterrupt
-
-
-def _only_service(output: Output) -> contextlib.AbstractContextManager[None]:
-    """Return the lock of the log directory; beside a single file there is no directory that would be ours."""
-    return contextlib.nullcontext() if output.single_file is not None else DirectoryLock(output.log_dir)

@@ -22,7 +22,7 @@ from sqmon.errors import LoginError, QueryTimeoutError, SqmonError, StatementErr
 from sqmon.ipc.reports import Connected, Failed, Pending, RecordsDropped, Report, SegmentSealed, Step, encode
 from sqmon.ipc.start import Start
 from sqmon.records.computed import Computation
-from sqmon.storage.streams import new_encoder, open_writer
+from sqmon.storage.streams import streams_of
 from sqmon.storage.writer import LineWriter
 from sqmon.worker.poller import Poller
 from sqmon.worker.schedule import Schedule
@@ -74,6 +74,7 @@ class Worker:
 
     def __init__(self, start: Start, pipe: socket.socket, *, clock: Clock) -> None:
         self._start = start
+        self._streams = streams_of(start.output)
         self._pipe = pipe
         self._clock = clock
         self._stopping = False
@@ -112,7 +113,7 @@ class Worker:
                 self._report(Step("login", metric.timeout))
                 database.connect(metric.timeout)
             self._report(Connected())
-            encoder = new_encoder(self._start.output, metric.name, self._start.run_id)
+            encoder = self._streams.encoder(metric.name, self._start.run_id)
             computation = Computation(metric.name, query=metric.query, user=to.user, zone=zone_of(to.server_timezone))
             poller = Poller(metric, database, computation, encoder, writer, clock=self._clock, report=self._report)
             schedule = Schedule(metric.interval, self._clock.monotonic())
@@ -145,8 +146,7 @@ class Worker:
                 time.sleep(min(left, _RETRY_SECONDS if writer.pending else _IDLE_SECONDS))
 
     def _open_writer(self) -> LineWriter:
-        return open_writer(
-            self._start.output,
+        return self._streams.writer(
             self._start.metric.name,
             clock=self._clock,
             on_sealed=lambda sealed: self._report(SegmentSealed(sealed)),

@@ -13,12 +13,13 @@ import yaml
 
 from sqmon.cli.agent_config import SHIPPED, Installation, printed
 from sqmon.cli.main import main
+from sqmon.config.settings import SegmentOptions
 from sqmon.errors import ConfigError
-from sqmon.storage.segment_writer import SegmentOptions
+from tests.support import ROOT
 from tests.support.agent_model import GLOB
 from tests.support.segment_files import Stream
 
-ALLOY = Path(__file__).parents[2] / "alloy"
+ALLOY = ROOT / "alloy"
 LABELS = {"job", "instance", "cluster", "metric", "level", "filename"}
 HERE = Installation(Path("/srv/lines"), "loki.example.com", 3200, "prod-1", "host-7")
 

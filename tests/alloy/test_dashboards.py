@@ -18,10 +18,10 @@ from sqmon.config import catalogue
 from sqmon.simulator import Simulator
 from sqmon.storage.reader import segments
 from tests.alloy.test_agent_config import LABELS
+from tests.support import ROOT
 from tests.support.logql import Entry, Query, evaluated
 from tests.support.program import service, wait_until
 
-ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "alloy" / "grafana"
 BOARDS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((GRAFANA / "dashboards").glob("*.json"))}
 RECORD = {"ts", "seq", "metric", "run_id", "poll", "poll_rows", "truncated"}

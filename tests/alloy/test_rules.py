@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import re
 import time
-from pathlib import Path
 from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 import pytest
@@ -19,9 +18,10 @@ from sqmon.records.computed import Computation
 from sqmon.records.encoder import Encoder
 from sqmon.result import by_column
 from tests.records.test_computed import NEW_LOCKS, OLD_LOCKS
+from tests.support import ROOT
 from tests.support.logql import Entry, evaluated
 
-RULES = Path(__file__).parents[2] / "alloy" / "loki" / "rules.yaml"
+RULES = ROOT / "alloy" / "loki" / "rules.yaml"
 NOW = int(time.time())
 """When the rules are evaluated: Loki takes no lines of another week."""
 
@@ -336,7 +336,7 @@ def test_alert_says_what_to_do(name: str) -> None:
     rule = RULE[name]
     notes = rule["annotations"]
     used = set(re.findall(r"\$labels\.(\w+)", notes["summary"] + notes["description"]))
-    boards = Path(__file__).parents[2] / "alloy" / "grafana" / "dashboards"
+    boards = ROOT / "alloy" / "grafana" / "dashboards"
     panels = {
         f"/d/{board['uid']}": {panel["title"] for panel in board["panels"]}
         for board in (json.loads(path.read_text("utf-8")) for path in boards.glob("*.json"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,9 @@ import pytest
 from sqmon.config import catalogue, metrics_file, read_only
 from sqmon.config.settings import Metric
 from sqmon.errors import ConfigError
+from tests.support import ROOT
 
-SHIPPED = Path(__file__).parents[2] / "config_files" / "monitor_input.json"
+SHIPPED = ROOT / "config_files" / "monitor_input.json"
 
 
 def problems(entries: Any) -> list[str]:

@@ -41,10 +41,9 @@ def test_what_would_break_the_login_message_is_refused(name: str, value: str) ->
 def test_segments_by_default() -> None:
     """64 MiB, a day, a week and 2 GiB, and a Loki that is asked."""
     made = settings_of("--log_dir", "somewhere")
-    output, retention = made.output, made.retention
+    retention = made.retention
 
-    assert (output.log_dir, output.single_file) == (Path("somewhere"), None)
-    assert (output.segment_bytes, output.segment_seconds, output.buffer_bytes, output.fsync) == (64 << 20, 86400, 8 << 20, "interval")
+    assert made.output == settings.SegmentOutput(Path("somewhere"), settings.SegmentOptions(64 << 20, 86400, 8 << 20, "interval"))
     assert (retention.seconds, retention.bytes, retention.min_free_bytes) == (7 * 86400, 2 << 30, 0)
     assert made.outside.loki == ("localhost", 3100)
     assert made.outside.startup_timeout == 30
@@ -54,7 +53,7 @@ def test_log_file_path_that_is_a_file(tmp_path: Path) -> None:
     """One file of all metrics, and no Loki."""
     made = settings_of("--log_file_path", str(tmp_path / "all.jsonl"))
 
-    assert (made.output.single_file, made.output.log_dir, made.outside.loki) == (tmp_path / "all.jsonl", tmp_path, None)
+    assert (made.output, made.outside.loki) == (settings.FileOutput(tmp_path / "all.jsonl"), None)
 
 
 @pytest.mark.parametrize("end", ["/", ""])
@@ -63,7 +62,7 @@ def test_log_file_path_that_is_a_directory(tmp_path: Path, end: str) -> None:
     place = tmp_path / "new" if end else tmp_path
     made = settings_of("--log_file_path", f"{place}{end}")
 
-    assert (made.output.single_file, made.output.log_dir, made.outside.loki) == (None, place, None)
+    assert (made.output, made.outside.loki) == (settings.SegmentOutput(place), None)
 
 
 def test_log_dir_and_a_file_exclude_each_other(tmp_path: Path) -> None:

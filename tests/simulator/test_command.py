@@ -14,10 +14,10 @@ import pytest
 
 from tests.simulator.driver import ask, connect
 from tests.simulator.wire import Wire
+from tests.support import ROOT
 
 COMMAND = (sys.executable, "-m", "sqmon.simulator")
 END_SECONDS = 10
-ROOT = Path(__file__).parents[2]
 
 
 class Process:

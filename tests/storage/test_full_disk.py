@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import time
 from pathlib import Path
-from typing import Iterator
-
-import pytest
 
 from sqmon.health import status_file
 from sqmon.simulator import Simulator
 from tests.support.program import Service, service, wait_until
+from tests.support.segment_files import fill, small_disk
 
 METRICS = {"show_locks": 0.2, "get_license_info": 0.2}
 _FREE_AT_ONCE_SECONDS = 3.0
-
-
-@contextlib.contextmanager
-def small_disk(place: Path, size: str = "2m") -> Iterator[Path]:
-    """Mount a real small file system; skip where nobody lets us."""
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
-    try:
-        yield place
-    finally:
-        wait_until(lambda: subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode == 0)
-
-
-def fill(disk: Path) -> Path:
-    """Take all the room that is left; return the file that holds it."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        for size in (65536, 4096, 1):
-            with contextlib.suppress(OSError):
-                while file.write(bytes(size)):
-                    pass
-    return ballast
 
 
 def accounted(run: Service, metric: str) -> tuple[list[tuple[str, int]], set[tuple[str, int]]]:
@@ -58,7 +31,7 @@ def test_full_disk_costs_nothing_while_memory_suffices(simulator: Simulator, tmp
     """Polling goes on, status says what is wrong, and within seconds of room coming back every line is in the files, once and in order."""
     with small_disk(tmp_path / "disk") as disk, service(simulator.port, disk / "logs", metrics=METRICS) as run:
         run.wait_for_polls(*METRICS)
-        ballast = fill(disk)
+        filler = fill(disk)
         wait_until(lambda: all(metric.pending_bytes for metric in said(run).metrics))
         told = said(run)
         polls = {metric.name: metric.polls for metric in told.metrics}
@@ -66,7 +39,7 @@ def test_full_disk_costs_nothing_while_memory_suffices(simulator: Simulator, tmp
         assert all("no space left on device" in metric.error for metric in told.metrics)
         assert run.process.poll() is None
 
-        ballast.unlink()
+        filler.unlink()
 
         freed = time.monotonic()
         wait_until(lambda: all(not metric.pending_bytes for metric in said(run).metrics))
@@ -87,12 +60,12 @@ def test_what_memory_could_not_hold_is_in_gap_events(simulator: Simulator, tmp_p
     simulator.set_rows({"show_locks": 50})
     with small_disk(tmp_path / "disk") as disk, service(simulator.port, disk / "logs", "--buffer_mb", "0.1", metrics=METRICS) as run:
         run.wait_for_polls(*METRICS)
-        ballast = fill(disk)
+        filler = fill(disk)
         wait_until(lambda: said_metric(run, "show_locks").pending_bytes > 90_000)
         began = time.monotonic()
         wait_until(lambda: time.monotonic() - began > 2)  # ten more polls of 25 kB each: more than fits
 
-        ballast.unlink()
+        filler.unlink()
 
         run.wait_for("gap", target="show_locks")
         run.wait_for_polls("show_locks")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sqmon.config.settings import SegmentOptions
 from sqmon.storage.agent_positions import read_positions
 from sqmon.storage.retention import Deleted, RetentionLimits, enforce
-from sqmon.storage.segment_writer import SegmentOptions
 from tests.support.clocks import FakeClock
 from tests.support.segment_files import Stream, records, segments, small_disk
 

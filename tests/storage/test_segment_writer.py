@@ -19,9 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sqmon.config.settings import SegmentOptions
 from sqmon.storage.segment import newest_ns
 from sqmon.storage.segment_names import SegmentName, newest, parsed
-from sqmon.storage.segment_writer import SegmentOptions
+from tests.support import ROOT
 from tests.support.clocks import FakeClock
 from tests.support.segment_files import Stream, assert_as_sealed, fill, records, segments, small_disk
 
@@ -183,7 +184,8 @@ def test_two_writers_in_the_same_microsecond_get_two_names(tmp_path: Path) -> No
 def test_names_of_many_processes_differ(tmp_path: Path) -> None:
     """Real processes that start together, with real clocks."""
     code = (
-        "import sys, pathlib; from sqmon.segments import *; from sqmon.record import Encoder; from sqmon.clock import SystemClock\n"
+        "import sys, pathlib; from sqmon.config.settings import SegmentOptions; from sqmon.storage.segment_writer import SegmentWriter\n"
+        "from sqmon.records.encoder import Encoder; from sqmon.clock import SystemClock\n"
         "for _ in range(20):\n"
         "  w = SegmentWriter(pathlib.Path(sys.argv[1]), 'm', SegmentOptions(fsync='never'), clock=SystemClock(),"
         " on_sealed=print, on_dropped=print)\n"
@@ -598,13 +600,12 @@ def test_events_may_be_appended_from_the_reports(tmp_path: Path) -> None:
 def fsyncs(code: str, path: Path) -> int:
     """How often a process asks the disk to keep something, by its own count."""
     program = (
-        "import os, sys; from pathlib import Path; from sqmon.segments import SegmentOptions\n"
+        "import os, sys; from pathlib import Path; from sqmon.config.settings import SegmentOptions\n"
         "from tests.support.segment_files import Stream\n"
         "count = 0\ndef fsync(fd, real=os.fsync):\n  global count; count += 1; real(fd)\n"
         f"os.fsync = fsync\n{code}\nprint(count)"
     )
-    root = Path(__file__).parents[2]
-    run = subprocess.run([sys.executable, "-c", program, str(path)], cwd=root, capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", program, str(path)], cwd=ROOT, capture_output=True, text=True, check=True)
     return int(run.stdout)
 
 

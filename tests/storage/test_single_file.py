@@ -20,10 +20,9 @@ from hypothesis import strategies as st
 from sqmon.records.encoder import Encoder
 from sqmon.storage.single_file import SingleFileWriter
 from sqmon.storage.writer import Dropped
+from tests.support import ROOT
 from tests.support.clocks import FakeClock
 from tests.support.segment_files import COLUMNS, fill, small_disk
-
-ROOT = Path(__file__).parents[2]
 
 WRITE = """
 import sys, pathlib

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Optional
 
 from sqmon.storage.agent_positions import read_positions
+from tests.support import ROOT
 
-_CONFIG = (Path(__file__).parents[2] / "alloy" / "config.alloy").read_text("utf-8")
+_CONFIG = (ROOT / "alloy" / "config.alloy").read_text("utf-8")
 
 
 def _setting(pattern: str) -> str:

@@ -16,8 +16,9 @@ import pytest
 
 from sqmon.cli.agent_config import Installation, printed
 from sqmon.clock import SystemClock
+from sqmon.config.settings import SegmentOptions
 from sqmon.records.encoder import Encoder
-from sqmon.storage.segment_writer import SegmentOptions, SegmentWriter
+from sqmon.storage.segment_writer import SegmentWriter
 from tests.support.loki import asked, free_port, nanoseconds, process, program
 from tests.support.program import environment, wait_until
 

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from sqmon.clock import SystemClock
+from sqmon.config.settings import SegmentOptions
 from sqmon.records.encoder import Encoder
-from sqmon.storage.segment_writer import SegmentOptions, SegmentWriter
+from sqmon.storage.segment_writer import SegmentWriter
 from sqmon.storage.single_file import SingleFileWriter
 from sqmon.storage.writer import LineWriter
 

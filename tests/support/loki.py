@@ -17,10 +17,11 @@ from typing import Any, Iterator, Optional
 
 import pytest
 
+from tests.support import ROOT
 from tests.support.logql import Entry
 from tests.support.program import wait_until
 
-ALLOY = Path(__file__).parents[2] / "alloy"
+ALLOY = ROOT / "alloy"
 _READY_SECONDS = 90.0  # its ring takes 15 s of them
 
 

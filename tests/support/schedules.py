@@ -14,14 +14,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Callable, NamedTuple
 
+from sqmon.config.settings import SegmentOptions
 from sqmon.storage.agent_positions import read_positions
 from sqmon.storage.retention import Missed, RetentionLimits, enforce
-from sqmon.storage.segment_writer import SegmentOptions
+from tests.support import ROOT
 from tests.support.agent_model import Agent
 from tests.support.clocks import FakeClock
 from tests.support.segment_files import Stream, assert_as_sealed, fill, small_disk
 
-ROOT = Path(__file__).parents[2]
 METRICS = ("show_locks", "show_server_status", "sqmon")
 DAY = 24 * 3600.0
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sqmon.config.settings import SegmentOptions
 from sqmon.records.encoder import Encoder
-from sqmon.storage.segment_writer import SegmentOptions, SegmentWriter
+from sqmon.storage.segment_writer import SegmentWriter
 from sqmon.storage.writer import Dropped, Sealed
 from tests.support.clocks import FakeClock
 
