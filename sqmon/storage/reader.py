@@ -1,15 +1,40 @@
-"""Reading streams back: every complete line of every segment in the order in which they were written."""
+"""Reading streams back: forwards line by line as an agent does, backwards from the newest line, or only for certain events."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any, Collection, Iterator
+from typing import Any, Collection, Iterable, Iterator
+
+from sqmon.storage.segment_names import is_segment
+
+_CHUNK = 1 << 20  # bytes that are read at once
 
 
 def segments(log_dir: Path, metric: str) -> list[Path]:
     """Return the segments of one stream, oldest first; their names sort by time."""
-    return sorted((log_dir / metric).glob(f"{metric}-*.jsonl"), key=lambda path: path.name)
+    directory = log_dir / metric
+    return [directory / name for name in _segment_names(directory)]
+
+
+def all_segments(log_dir: Path) -> dict[str, list[str]]:
+    """Return the names of the segments of every stream of the directory, oldest first."""
+    try:
+        with os.scandir(log_dir) as entries:
+            directories = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return {}
+    found = {name: _segment_names(log_dir / name) for name in directories}
+    return {stream: names for stream, names in found.items() if names}
+
+
+def _segment_names(directory: Path) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entry.name for entry in entries if is_segment(directory.name, entry.name))
+    except OSError:
+        return []
 
 
 class StreamReader:
@@ -27,8 +52,12 @@ class StreamReader:
         """Yield the records that were added since the last call."""
         paths = [path for path in segments(self._log_dir, self._metric) if path not in self._done]
         for path in paths:
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:  # retention has deleted it meanwhile
+                continue
             offset = self._offsets.get(path, 0)
-            with path.open("rb") as file:
+            with file:
                 file.seek(offset)
                 for line in file:
                     if not line.endswith(b"\n"):
@@ -45,3 +74,70 @@ class StreamReader:
             if path is not paths[-1]:
                 self._done.add(path)
                 self.torn += bool(line)
+
+
+class BackwardReader:
+    """The whole lines of files that are given newest first, from the last line to the first, within a bound.
+
+    What follows the last newline of a file is left out: it is half a line.
+    """
+
+    def __init__(self, paths: Iterable[Path], *, max_bytes: int) -> None:
+        self.complete = False
+        """Whether everything has been read, so that what was not found is not there."""
+        self._paths = paths
+        self._left = max_bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the lines without their newlines. A file that can't be read is passed over and leaves the reading incomplete."""
+        complete = True
+        for path in self._paths:
+            try:
+                with path.open("rb") as file:
+                    yield from self._lines(file.fileno())
+            except FileNotFoundError:  # retention has deleted it meanwhile
+                continue
+            except OSError:
+                complete = False
+            if self._left <= 0:
+                return
+        self.complete = complete
+
+    def _lines(self, descriptor: int) -> Iterator[bytes]:
+        start = os.fstat(descriptor).st_size
+        carried = b""  # the first line of what has been read, whose beginning may be missing
+        while start > 0 and self._left > 0:
+            size = min(start, _CHUNK, self._left)
+            start -= size
+            self._left -= size
+            data = os.pread(descriptor, size, start) + carried
+            first = data.find(b"\n") + 1 if start else 0
+            if start and not first:
+                carried = data
+                continue
+            carried = data[:first]
+            yield from reversed(data[first:].split(b"\n")[:-1])
+
+
+def events(path: Path, event: str) -> Iterator[bytes]:
+    """Yield the lines of one segment of the `sqmon` stream that tell of `event`, oldest first; raises OSError.
+
+    The others are passed over unparsed, at some gigabytes a second.
+    """
+    wanted = b'"event":"%b"' % event.encode()
+    rest = b""
+    with path.open("rb") as file:
+        while True:
+            data = file.read(_CHUNK)
+            if not data:
+                return
+            end = data.rfind(b"\n") + 1
+            if not end:
+                rest += data
+                continue
+            data, rest = rest + data[:end], data[end:]
+            found = data.find(wanted)
+            while found >= 0:
+                start, stop = data.rfind(b"\n", 0, found) + 1, data.index(b"\n", found) + 1
+                yield data[start:stop]
+                found = data.find(wanted, stop)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqmon.clock import Clock
 
 _TS = re.compile(rb'\{"ts":"([0-9T:-]{19})\.([0-9]{9})Z"')
+_NEWLINE = ord("\n")
 _TRIES = 1000  # names that somebody else may have taken in the same microsecond
 
 
@@ -29,6 +30,7 @@ class Segment:
         self.path = path
         self.size = 0
         self.lines = 0
+        self.torn = 0  # bytes after the last newline
         self.ranges: list[tuple[int, int]] = []  # first and last seq, without holes; a full disk makes holes
         self.opened_at = opened_at  # on the monotonic clock
         self.synced_at = opened_at
@@ -49,6 +51,8 @@ class Segment:
         size = os.write(self._descriptor, data)
         self._sha256.update(data[:size])
         self.size += size
+        whole = size if data[size - 1] == _NEWLINE else bytes(data[:size]).rfind(b"\n") + 1
+        self.torn = size - whole if whole else self.torn + size
         self._dirty = True
         return size
 

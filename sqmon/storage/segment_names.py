@@ -44,6 +44,12 @@ def parsed(metric: str, name: str) -> Optional[SegmentName]:
     return SegmentName((moment - _EPOCH) // dt.timedelta(microseconds=1), int(match[3]))
 
 
+def is_segment(metric: str, name: str) -> bool:
+    """Whether `name` has the form of a segment of `metric`; of many names this tells the segments apart sooner than `parsed`."""
+    match = _NAME.fullmatch(name)
+    return match is not None and match[1] == metric
+
+
 def newest(directory: Path, metric: str) -> SegmentName:
     """The latest stamp and the highest number among the segments of the directory; raises OSError."""
     names = [name for name in (parsed(metric, entry.name) for entry in directory.iterdir()) if name]

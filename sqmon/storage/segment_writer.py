@@ -145,4 +145,4 @@ class SegmentWriter(BufferedWriter):
     def _report(self, segment: Segment) -> None:
         first_seq, last_seq = (segment.ranges[0][0], segment.ranges[-1][1]) if segment.ranges else (0, 0)
         file = f"{self._metric}/{segment.path.name}"
-        self._on_sealed(Sealed(file, segment.lines, segment.size, first_seq, last_seq, segment.sha256))
+        self._on_sealed(Sealed(file, segment.lines, segment.size, first_seq, last_seq, segment.sha256, segment.torn))

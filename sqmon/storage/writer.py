@@ -21,7 +21,10 @@ class Dropped(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    """A segment that nobody will append to again; `file` is relative to the log directory, `sha256` of all its bytes."""
+    """A segment that nobody will append to again; `file` is relative to the log directory, `sha256` of all its bytes.
+
+    `torn_bytes` at its end, if any, are half a line, which a kill or a disk that failed has left.
+    """
 
     file: str
     lines: int
@@ -29,6 +32,7 @@ class Sealed(NamedTuple):
     first_seq: int
     last_seq: int
     sha256: str
+    torn_bytes: int = 0
 
 
 class LineWriter(Protocol):

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqmon.storage.reader import StreamReader
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sqmon.storage import reader as reader_module
+from sqmon.storage.reader import BackwardReader, StreamReader, all_segments, events, segments
 
 
 def segment(log_dir: Path, number: int) -> Path:
@@ -38,3 +43,89 @@ def test_unfinished_line_waits_and_is_torn_when_nobody_ends_it(tmp_path: Path) -
     segment(tmp_path, 2).write_bytes(b'{"seq":9}\n')
 
     assert ([9], 1) == ([record["seq"] for record in reader.read()], reader.torn)
+
+
+def test_file_that_was_deleted_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    """Retention may take a segment between the look at the directory and the reading."""
+    reader = StreamReader(tmp_path, "m")
+    for number in (1, 2):
+        segment(tmp_path, number).write_bytes(b'{"seq":%d}\n' % number)
+    reading = reader.read()
+
+    assert {"seq": 1} == next(reading)
+
+    segment(tmp_path, 2).unlink()
+
+    assert [] == list(reading)
+
+
+def test_only_segments_are_listed(tmp_path: Path) -> None:
+    """What else lies in the directory of a stream is no segment, and what lies beside the directories is no stream."""
+    mine = [segment(tmp_path, number) for number in (1, 2)]
+    for path in (
+        *mine,
+        tmp_path / "m" / "m-note.jsonl",
+        tmp_path / "m" / "x-20261124T153051.000000Z-000001.jsonl",
+        tmp_path / "status.json",
+    ):
+        path.touch()
+    (tmp_path / "current").mkdir()
+    (tmp_path / "current" / "m").symlink_to(mine[-1])
+
+    assert (mine, {"m": [path.name for path in mine]}) == (segments(tmp_path, "m"), all_segments(tmp_path))
+    assert ([], {}) == (segments(tmp_path, "absent"), all_segments(tmp_path / "absent"))
+
+
+@given(
+    lines=st.lists(st.lists(st.binary(max_size=9).map(lambda line: line.replace(b"\n", b"")), max_size=8), max_size=4),
+    torn=st.booleans(),
+    chunk=st.integers(1, 12),
+    bound=st.integers(0, 200),
+)
+def test_backwards_is_forwards_reversed(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[list[bytes]], torn: bool, chunk: int, bound: int
+) -> None:
+    """Whatever the lines are and however the reads fall, each whole line comes, newest first, until the bound is used up."""
+    log_dir = tmp_path_factory.mktemp("logs")
+    paths = [segment(log_dir, number) for number in range(len(lines))]
+    for path, own in zip(paths, lines):
+        path.write_bytes(b"".join(line + b"\n" for line in own) + b"torn" * torn)
+    expected = [line for own in lines for line in own][::-1]
+    size = sum(path.stat().st_size for path in paths)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader_module, "_CHUNK", chunk)
+        whole, cut = BackwardReader(paths[::-1], max_bytes=size + 1), BackwardReader(paths[::-1], max_bytes=bound)
+        found = list(cut)
+
+        assert expected == list(whole)
+        assert whole.complete
+        assert found == expected[: len(found)]
+        assert (bound > size) <= cut.complete <= (bound >= size)
+        assert len(found) == len(expected) or not cut.complete
+
+
+def test_backward_reading_says_that_a_file_could_not_be_read(tmp_path: Path) -> None:
+    """Nobody may take what is missing for something that is not there; a file that is gone is not there."""
+    old, new, gone = segment(tmp_path, 1), segment(tmp_path, 2), segment(tmp_path, 3)
+    old.write_bytes(b"1\n")
+    new.mkdir()
+    reader = BackwardReader([gone, new, old], max_bytes=100)
+
+    assert ([b"1"], False) == (list(reader), reader.complete)
+
+    new.rmdir()
+    reader = BackwardReader([gone, new, old], max_bytes=100)
+
+    assert ([b"1"], True) == (list(reader), reader.complete)
+
+
+def test_events_of_one_kind_are_found_wherever_the_reads_fall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line of the event, whole, in order; not one of another, and no half line at the end."""
+    path = segment(tmp_path, 1)
+    wanted = [b'{"seq":%d,"event":"segment_sealed","file":"m/%d"}\n' % (number, number) for number in range(9)]
+    path.write_bytes(b'{"seq":0,"event":"poll"}\n'.join([b"", *wanted, b'{"event":"segment_sealed","file":"']))
+    for chunk in (1, 2, 3, 7, 20, 100, 1000, 1 << 20):
+        monkeypatch.setattr(reader_module, "_CHUNK", chunk)
+
+        assert wanted == list(events(path, "segment_sealed"))

@@ -13,6 +13,7 @@ import pytest
 
 from sqmon.config.settings import SegmentOptions
 from sqmon.records.encoder import Encoder
+from sqmon.storage.recount import recounted
 from sqmon.storage.segment_writer import SegmentWriter
 from sqmon.storage.writer import Dropped, Sealed
 from tests.support.clocks import FakeClock
@@ -77,8 +78,10 @@ def assert_as_sealed(log_dir: Path, sealed: list[Sealed]) -> None:
     for seal in sealed:
         data = (log_dir / seal.file).read_bytes()
         seqs = [json.loads(line)["seq"] for line in data.split(b"\n")[:-1]]
-        expected = Sealed(seal.file, len(seqs), len(data), min(seqs, default=0), max(seqs, default=0), hashlib.sha256(data).hexdigest())
-        assert expected == seal
+        torn = len(data) - data.rfind(b"\n") - 1
+        sha256 = hashlib.sha256(data).hexdigest()
+        assert Sealed(seal.file, len(seqs), len(data), min(seqs, default=0), max(seqs, default=0), sha256, torn) == seal
+        assert recounted(log_dir, seal.file) == seal
 
 
 @contextlib.contextmanager
