@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint types proof bench matrix clean
+.PHONY: demo test check lint types proof bench matrix picture clean
 
 demo: $(VENV)/demo.stamp ## show the service at work against a simulated SQreamDB; SECONDS=N ends it after N seconds
 	$(BIN)/sqmon demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -32,6 +32,9 @@ bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios
 
 matrix: ## the contract tests with every supported Python, the oldest dependencies and the newest pysqream
 	tests/matrix.sh $(PYTHONS)
+
+picture: $(VENV)/demo.stamp ## the picture of the live view in the README, from a demo run of SECONDS (40)
+	$(BIN)/python docs/picture.py $(if $(SECONDS),--seconds $(SECONDS)) docs/live.svg
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis sqmon-demo

@@ -1,33 +1,43 @@
-"""What the README promises is what the program does, and the other way round."""
+"""What the documentation promises is what the program does, and the other way round."""
 
 from __future__ import annotations
 
 import argparse
 import ast
+import io
 import json
 import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Iterator
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
+from rich.console import Console
 
 from sqmon.cli import main
+from sqmon.cli.demo_view import View
 from sqmon.config import catalogue, metrics_file, options
+from sqmon.health.prometheus import PrometheusExporter
 from tests.support import ROOT
 from tests.support.program import ended
 
 README = (ROOT / "README.md").read_text("utf-8")
+REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
+SIMULATOR = (ROOT / "docs" / "simulator.md").read_text("utf-8")
+PAGES = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")))}
+LINKED = {**PAGES, "alloy/README.md": (ROOT / "alloy" / "README.md").read_text("utf-8")}
+GUIDES = "\n".join(text for name, text in PAGES.items() if name != "CHANGELOG.md")
 METADATA = ("ts", "seq", "metric", "run_id", "poll", "poll_rows")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_]+")
 # Of other programs, and the two that stand for any option.
-FOREIGN = {"--a_b", "--a"}
+FOREIGN = {"--a_b", "--a", "--upgrade"}
 
 
-def tables(*headings: str) -> Iterator[list[str]]:
-    """Yield the cells of each row of every table with these headings."""
-    for table in re.findall(r"(?:^\|.*\n)+", README, re.MULTILINE):
-        rows = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table.splitlines()]
-        rows = [[cell.strip("| ") for cell in row] for row in rows]
+def tables(page: str, *headings: str) -> Iterator[list[str]]:
+    """Yield the cells of each row of every table of the page with these headings."""
+    for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
+        rows = [[cell.strip() for cell in row.strip()[1:-1].split("|")] for row in table.splitlines()]
         if rows[0] == [*headings]:
             yield from rows[2:]
 
@@ -37,9 +47,9 @@ def names_in(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def commands_in_readme() -> set[str]:
+def documented_commands() -> set[str]:
     """Return the words after `sqmon` in the table of commands."""
-    return {name.split()[1] for row in tables("command", "does") for name in names_in(row[0]) if name.startswith("sqmon ")}
+    return {name.split()[1] for row in tables(REFERENCE, "command", "does") for name in names_in(row[0]) if name.startswith("sqmon ")}
 
 
 def flags_of(parser: argparse.ArgumentParser) -> set[str]:
@@ -52,22 +62,22 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     return main.parser_of(name, main.load(name))
 
 
-def test_every_command_is_in_the_readme() -> None:
-    """And every command of the README exists."""
-    assert set(main.COMMANDS) == commands_in_readme()
+def test_every_command_is_documented() -> None:
+    """The table of commands holds every command, and no other."""
+    assert set(main.COMMANDS) == documented_commands()
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
-def test_every_flag_is_in_the_readme(name: str) -> None:
-    """What a command's help shows can be looked up."""
-    assert flags_of(parser_of(name)) - set(FLAG.findall(README)) == set()
+def test_every_flag_is_documented(name: str) -> None:
+    """Every flag that a command's help shows can be looked up in the documentation."""
+    assert flags_of(parser_of(name)) - set(FLAG.findall(GUIDES)) == set()
 
 
-def test_every_flag_of_the_readme_exists() -> None:
-    """Whoever types what stands there gets no usage error."""
+def test_every_documented_flag_exists() -> None:
+    """No page names a flag that every command would refuse."""
     known = set.union(*(flags_of(parser_of(name)) for name in main.COMMANDS))
 
-    assert set(FLAG.findall(README)) - known - FOREIGN == set()
+    assert set(FLAG.findall(GUIDES)) - known - FOREIGN == set()
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
@@ -89,7 +99,7 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
 
 def test_table_of_options_agrees() -> None:
     """Every option of `run` has one row, with its default."""
-    rows = {name: row for row in tables("option", "default", "meaning") for name in names_in(row[0])}
+    rows = {name: row for row in tables(REFERENCE, "option", "default", "meaning") for name in names_in(row[0])}
     known = {f"--{option.name}": option for group in options.GROUPS.values() for option in group}
 
     assert set(known) | {"--username", "-h", "--help", "--version"} <= set(rows)
@@ -106,7 +116,7 @@ def test_table_of_options_agrees() -> None:
 
 def test_table_of_the_simulators_options_agrees() -> None:
     """Every option of `simulate` has one row, with its default."""
-    rows = {name: row for row in tables("option of `simulate`", "default", "meaning") for name in names_in(row[0])}
+    rows = {name: row for row in tables(SIMULATOR, "option of `simulate`", "default", "meaning") for name in names_in(row[0])}
     actions = {action.option_strings[0]: action for action in parser_of("simulate")._actions if action.dest != "help"}
 
     assert set(rows) == set(actions)
@@ -119,7 +129,7 @@ def test_table_of_the_simulators_options_agrees() -> None:
 
 def test_polled_metrics_agree_with_the_catalogue() -> None:
     """The five in order, with how often, what and which rights."""
-    rows = [[names_in(row[0])[0], *row[1:]] for row in tables("metric", "every", "shows", "rights")]
+    rows = [[names_in(row[0])[0], *row[1:]] for row in tables(REFERENCE, "metric", "every", "shows", "rights")]
     known = [catalogue.FUNCTIONS[name] for name in catalogue.DEFAULT_METRICS]
 
     assert rows == [[function.name, f"{function.interval:g} s", function.summary, function.rights] for function in known]
@@ -127,9 +137,9 @@ def test_polled_metrics_agree_with_the_catalogue() -> None:
 
 def test_further_metrics_agree_with_the_catalogue() -> None:
     """All that can be polled by name, and those that need a query."""
-    rows = [[names_in(row[0])[0], *row[1:]] for row in tables("metric", "shows", "rights")]
+    rows = [[names_in(row[0])[0], *row[1:]] for row in tables(REFERENCE, "metric", "shows", "rights")]
     others = [function for function in catalogue.FUNCTIONS.values() if function.name not in catalogue.DEFAULT_METRICS]
-    (needy,) = re.findall(r"^(.*) need arguments, so they need a `query`", README, re.MULTILINE)
+    (needy,) = re.findall(r"^(.*) need arguments, so they need a `query`", REFERENCE, re.MULTILINE)
 
     assert rows == [[function.name, function.summary, function.rights] for function in others if not function.arguments]
     assert sorted(names_in(needy)) == sorted(function.name for function in others if function.arguments)
@@ -139,7 +149,7 @@ def test_computed_columns_agree_with_the_catalogue() -> None:
     """Each is described under its metric."""
     described: dict[str, list[str]] = {}
     metric = ""
-    for name, column, _ in tables("metric", "column", "says"):
+    for name, column, _ in tables(REFERENCE, "metric", "column", "says"):
         metric = names_in(name)[0] if name else metric
         described.setdefault(metric, []).append(names_in(column)[0])
 
@@ -147,15 +157,15 @@ def test_computed_columns_agree_with_the_catalogue() -> None:
 
 
 def json_blocks() -> list[str]:
-    """Return the JSON examples."""
-    blocks: list[str] = re.findall(r"^```json\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    """Return the JSON examples of all pages."""
+    blocks: list[str] = re.findall(r"^```json\n(.*?)^```", GUIDES, re.MULTILINE | re.DOTALL)
     return blocks
 
 
 def test_example_of_a_metrics_file_can_be_used() -> None:
     """It is accepted as it stands, with everything that the text explains."""
     (example,) = [block for block in json_blocks() if "interval" in block]
-    metrics = metrics_file.parse(example.encode(), "README.md")
+    metrics = metrics_file.parse(example.encode(), "docs/reference.md")
 
     assert [metric.name for metric in metrics] == ["show_locks", "show_cluster_nodes", "chunks_size", "reset_leveldb_stats"]
     assert [metric.is_command for metric in metrics] == [False, False, False, True]
@@ -171,19 +181,38 @@ def test_example_of_a_record_has_the_order_of_the_contract() -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", str(dict(pairs)["ts"]))
 
 
-def test_every_event_is_described() -> None:
-    """The words that the code writes into the `sqmon` stream are those of the README's table."""
-    described = {name for row in tables("event", "says") for name in names_in(row[0])}
-    written = {
-        ast.literal_eval(node.args[1])
-        for path in (ROOT / "sqmon").glob("*.py")
+def written_events() -> set[str]:
+    """Return the names of the events that the code writes: the second of two arguments of a call of `write`."""
+    calls = [
+        node
+        for path in (ROOT / "sqmon").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "write"
-        if [type(getattr(argument, "value", None)) for argument in node.args[:2]] == [str, str]
-    }
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("write", "_append")
+    ]
+    names = {call.args[1].value for call in calls if len(call.args) > 1 and isinstance(call.args[1], ast.Constant)}
+    return {name for name in names if isinstance(name, str)}
 
-    assert written - described == set()
-    assert {"start", "stop", "check", "poll", "worker_start", "worker_exit", "gap", "segment_sealed"} <= described
+
+def test_every_event_is_described() -> None:
+    """The table of events holds every event that the code writes, and no other."""
+    described = {name for row in tables(REFERENCE, "event", "says") for name in names_in(row[0])}
+
+    assert written_events() == described
+
+
+def test_prometheus_metrics_agree() -> None:
+    """The table holds every metric that can be scraped, with its labels, apart from those of the process itself."""
+    exporter = PrometheusExporter("127.0.0.1", 0)
+    exporter.close()
+    known = {
+        family.name + ("_total" if family.type == "counter" else ""): [*metric._labelnames]
+        for metric in vars(exporter).values()
+        if isinstance(metric, MetricWrapperBase)
+        for family in metric.describe()
+    }
+    described = {names_in(name)[0]: names_in(labels) for name, labels, _ in tables(REFERENCE, "metric", "labels", "is")}
+
+    assert known == described
 
 
 def test_changelog_has_a_place_for_the_next_change() -> None:
@@ -194,8 +223,51 @@ def test_changelog_has_a_place_for_the_next_change() -> None:
     assert [heading for heading in headings[1:] if not re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading)] == []
 
 
-def test_files_that_the_readme_names_exist() -> None:
-    """Paths of the repository that it sends people to."""
-    named = set(re.findall(r"`?\b((?:config_files|alloy|tests|benchmarks)/[\w./-]*)", README))
+def test_files_that_the_pages_name_exist() -> None:
+    """Every path of the repository that the pages send people to is there."""
+    ours = re.sub(r"^The facts about the others .*$", "", GUIDES, flags=re.MULTILINE)
+    named = set(re.findall(r"(?<![\w/.>-])((?:config_files|alloy|tests|benchmarks|docs|sqmon|\.ci)/[\w./-]*\w/?)", ours))
 
-    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert [path for path in sorted(named - {"sqmon/sqmon-20261124T153050.001002Z-000001.jsonl"}) if not (ROOT / path).exists()] == []
+
+
+def anchors(page: str) -> set[str]:
+    """Return the anchors of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_links_lead_somewhere(name: str) -> None:
+    """Every relative link leads to a file of the repository, and its anchor to a heading there."""
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```", "", LINKED[name], flags=re.MULTILINE | re.DOTALL)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        if not file.exists() or (anchor and anchor not in anchors(file.read_text("utf-8"))):
+            dead.append(target)
+
+    assert dead == []
+
+
+def test_every_page_can_be_found() -> None:
+    """The README, which is short enough to be read, links to every page of docs/."""
+    pages = {name for name in PAGES if name.startswith("docs/")}
+
+    assert pages - set(re.findall(r"\]\(([^)#]+)", README)) == set()
+    assert len(README.splitlines()) <= 150
+
+
+def test_picture_shows_the_live_view() -> None:
+    """The picture is an SVG that loads nothing, with the headings and metrics of the view as it is today."""
+    svg = (ROOT / "docs" / "live.svg").read_text("utf-8")
+    console = Console(file=io.StringIO(), width=118)
+    console.print(View(ROOT / "nothing", catalogue.DEFAULT_METRICS, skip=(), console=console).render())
+    assert isinstance(console.file, io.StringIO)
+    words = set(re.findall(r"[a-z_]+", console.file.getvalue())) - {"waiting"}
+
+    assert ET.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+    assert [word for word in sorted(words) if word not in svg.replace("&#160;", " ")] == []
+    assert re.findall(r"@font-face|@import|url\((?!#)|href", svg) == []

@@ -46,7 +46,7 @@ class View:
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
-            self._live.update(self._render(), refresh=True)
+            self._live.update(self.render(), refresh=True)
             self._live.stop()
 
     def refresh(self) -> None:
@@ -61,7 +61,7 @@ class View:
         for event in self._events.read():
             self._take(event)
         if self._live is not None:
-            self._live.update(self._render())
+            self._live.update(self.render())
 
     def _take(self, event: dict[str, Any]) -> None:
         if event["event"] == "poll" and event["target"] in self.tallies:
@@ -82,7 +82,8 @@ class View:
         )
         self._console.print(Text(line), soft_wrap=True)
 
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
+        """Return the table of metrics and the newest records, as read by the last `refresh`."""
         table = Table(title="sqmon", title_justify="left", expand=True)
         for heading in ("metric", "last poll", "status"):
             table.add_column(heading)
