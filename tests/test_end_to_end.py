@@ -18,8 +18,9 @@ from typing import Any, Iterator
 import pytest
 
 from sqmon.config import catalogue
-from sqmon.simulator import Simulator
+from sqmon.simulator import Simulator, further
 from sqmon.simulator.columns import Column
+from sqmon.simulator.functions import GENERATIONS
 from tests.support.program import Service, ended, service, wait_until
 
 METADATA = ["ts", "seq", "metric", "run_id", "poll", "poll_rows"]
@@ -242,20 +243,26 @@ def assert_whole(running: Service, metric: str) -> None:
         assert written[: len(reported)] == reported
 
 
-@pytest.mark.parametrize("version", ["4.6", "4.10"])
-def test_both_generations_of_columns_arrive(tmp_path: Path, version: str) -> None:
-    """The columns of every living metric are those of the catalogue, under this version's names."""
+@pytest.mark.parametrize("version", GENERATIONS)
+def test_every_generation_of_columns_arrives(tmp_path: Path, version: str) -> None:
+    """The columns of every living metric are those of the catalogue, under this version's names, and the computed ones follow them."""
+    metrics = [name for name in catalogue.DEFAULT_METRICS if version in further.FUNCTIONS[name].columns]
     with (
-        Simulator(version=version) as simulator,
-        service(simulator.port, tmp_path / "logs", metrics=dict.fromkeys(catalogue.DEFAULT_METRICS, 0.3)) as running,
+        Simulator(version=version, rows_locks=2) as simulator,
+        service(simulator.port, tmp_path / "logs", metrics=dict.fromkeys(metrics, 0.3)) as running,
     ):
-        for metric in catalogue.DEFAULT_METRICS:
+        for metric in metrics:
             function = catalogue.FUNCTIONS[metric]
             (record, *_) = wait_until(lambda metric=metric: running.records(metric))  # type: ignore[misc]
-            names = [function.aliases.get(name, name) for name in record if name not in function.computed][len(METADATA) :]
+            names = [function.aliases.get(name, name) for name in record][len(METADATA) :]
+            columns = [*function.columns][: len(names) - len(function.computed)]
 
-            assert [*function.columns][: len(names)] == names
-            assert len(names) == len(function.columns) or version == "4.6"
+            assert names == [*columns, *function.computed]
+            assert None not in [record[name] for name in function.computed]
+            assert columns == [*function.columns] or version not in ("4.7", "4.10")
+        running.wait_for_polls(*metrics, count=2)
+        lacking = [(event["level"], event["target"], event["columns"]) for event in running.events("columns_missing")]
+        assert lacking == ([] if version in ("4.7", "4.10") else [("warning", "show_locks", "is_statement_active")])
         assert running.end() == 0
 
 

@@ -1,13 +1,13 @@
 """SQreamDB's utility functions that may be polled: what each is, how often, what it needs, and the columns it returns.
 
-The facts are SQream's documentation of the utility commands (4.6 and 4.10), completed for the functions that it leaves out by
-what its own monitor service and its drivers do with them. Column names are in record form (lower case, `_`).
+The facts come from SQream's documentation of the utility commands (4.6 and 4.10). What it leaves out is taken from what SQream's own
+monitor service and drivers do with these functions. Column names are in record form (lower case, `_`).
 """
 
 from __future__ import annotations
 
 import difflib
-from typing import Mapping, NamedTuple, Optional
+from typing import Iterable, Mapping, NamedTuple, Optional
 
 
 class Function(NamedTuple):
@@ -25,6 +25,8 @@ class Function(NamedTuple):
     """Names that other versions use for the same columns: name there -> name in `columns`."""
     computed: Mapping[str, str] = {}
     """Columns that sqmon adds after the server's, and what each says; one whose sources a server doesn't send is left out."""
+    needed: tuple[str, ...] = ()
+    """Columns that the shipped alerts can't do without, read or computed from."""
     arguments: str = ""
     """Arguments that the function can't be called without, as an example; such a one needs a `query`."""
 
@@ -50,12 +52,24 @@ _ROWS = (
             "statementstatus",
             "statementstatusstart",
         ),
-        {"instance": "instanceid", "server_ip": "serverip", "server_port": "serverport", "client_ip": "clientip"},
+        {
+            "service_id": "service",
+            "instance": "instanceid",
+            "instance_id": "instanceid",
+            "server_ip": "serverip",
+            "server_port": "serverport",
+            "client_ip": "clientip",
+            "statement_id": "statementid",
+            "statement_start_time": "statementstarttime",
+            "statement_status": "statementstatus",
+            "statement_status_start": "statementstatusstart",
+        },
         {
             "statement_age_s": "seconds since the statement started",
             "status_age_s": "seconds since it came into its status",
             "is_self": "whether it is the statement of this very poll",
         },
+        ("service", "user_name", "statementid", "statement", "statementstarttime", "statementstatus", "statementstatusstart"),
     ),
     Function(
         "show_locks",
@@ -77,6 +91,7 @@ _ROWS = (
         ),
         {"stmt_id": "statement_id", "stmt_string": "statement_string", "lockmode": "lock_mode"},
         {"lock_age_s": "seconds since the lock was taken", "statement_age_s": "seconds since its statement started"},
+        ("statement_id", "username", "locked_object", "lock_mode", "lock_start_time", "is_statement_active"),
     ),
     Function(
         "get_leveldb_stats",
@@ -102,6 +117,7 @@ _ROWS = (
             "m_max_timestamp": "max_timestamp",
             "m_variance": "variance",
         },
+        needed=("msg", "max"),
     ),
     Function(
         "show_cluster_nodes",
@@ -109,6 +125,7 @@ _ROWS = (
         4,
         "not documented (SUPERUSER is safe)",
         ("server_ip", "server_port", "connection_id", "instance_id", "last_heartbeat", "connection_status"),
+        needed=("instance_id", "last_heartbeat"),
     ),
     Function(
         "get_license_info",
@@ -132,6 +149,15 @@ _ROWS = (
             "days_to_expiration": "days until the licence expires, below zero when it has",
             "size_used_ratio": "used size by allowed size, of the kind that the licence counts",
         },
+        needed=(
+            "compressed_cluster_size",
+            "uncompressed_cluster_size",
+            "compress_type",
+            "cluster_size_limit",
+            "expiration_date",
+            "is_date_expired",
+            "is_size_exceeded",
+        ),
     ),
     Function(
         "show_connections",
@@ -226,6 +252,15 @@ FUNCTIONS: Mapping[str, Function] = {function.name: function for function in _RO
 
 DEFAULT_METRICS = ("show_server_status", "show_locks", "get_leveldb_stats", "show_cluster_nodes", "get_license_info")
 """What is polled where no metrics file says otherwise."""
+
+
+def missing(metric: str, columns: Iterable[str]) -> list[str]:
+    """Return what the alerts need of `metric` and is not among `columns`, which are in record form under the names of any version."""
+    function = FUNCTIONS.get(metric)
+    if function is None:
+        return []
+    sent = {function.aliases.get(name, name) for name in columns}
+    return [name for name in function.needed if name not in sent]
 
 
 def nearest(name: str) -> Optional[str]:

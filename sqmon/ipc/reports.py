@@ -39,6 +39,12 @@ class Polled(msgspec.Struct, tag="polled", frozen=True, omit_defaults=True):
     """What a state-changing call returned."""
 
 
+class ColumnsMissing(msgspec.Struct, tag="columns_missing", frozen=True):
+    """The server doesn't send these columns of a default metric, under any name, and alerts need them."""
+
+    names: list[str]
+
+
 class SegmentSealed(msgspec.Struct, tag="sealed", frozen=True):
     """A segment is complete: nobody writes to it any more."""
 
@@ -68,7 +74,7 @@ class Failed(msgspec.Struct, tag="failed", frozen=True):
     traceback: str = ""
 
 
-Report = Union[Step, Connected, Polled, SegmentSealed, RecordsDropped, Pending, Failed]
+Report = Union[Step, Connected, Polled, ColumnsMissing, SegmentSealed, RecordsDropped, Pending, Failed]
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Report).decode

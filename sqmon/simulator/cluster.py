@@ -24,6 +24,7 @@ BETWEEN_OUTAGES = 600.0
 ORPHAN_CHANCE = 0.01
 GROWTH_GB = 0.02
 LICENCE_LIMIT_GB = 5000.0
+COMPRESSION = 4.2
 WORKERS = 3
 
 
@@ -65,6 +66,11 @@ class Cluster:
             Node(f"node_{number}", f"192.168.0.{111 + index}", 5000, self.next_connection_id(), work, at)
             for index, number in enumerate(ids[1:])
         ]
+
+    @property
+    def uncompressed_gb(self) -> float:
+        """What the stored data would take without compression."""
+        return self.compressed_gb * COMPRESSION
 
     @property
     def here(self) -> Node:

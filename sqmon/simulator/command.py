@@ -22,7 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--picker_port", type=int, help="server picker that hands out the worker port")
     parser.add_argument("--picker_tls_port", type=int, help="server picker that hands out the TLS port")
     parser.add_argument("--control_port", type=int, help="faults and counters, one JSON object a line")
-    parser.add_argument("--version", choices=GENERATIONS, default="4.10", help="whose columns (default: %(default)s)")
+    parser.add_argument(
+        "--version",
+        choices=GENERATIONS,
+        default="4.10",
+        help="whose columns and texts, a release or when such a server was seen (default: %(default)s)",
+    )
     parser.add_argument("--gpu", action="store_true", help="a worker with a GPU: select 1 succeeds")
     parser.add_argument("--user", default="sqream", help="the one role (default: %(default)s)")
     parser.add_argument("--password", default="sqream", help="its password (default: %(default)s)")

@@ -1,18 +1,22 @@
-"""The five default functions: columns of both generations, and rows from the cluster."""
+"""The five default functions: their columns in each generation of SQreamDB, and rows from the cluster."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from sqmon.simulator import workload
 from sqmon.simulator.cluster import LICENCE_LIMIT_GB, Cluster
 from sqmon.simulator.columns import Column
 from sqmon.simulator.workload import Lock, Statement
 
-GENERATIONS = ("4.6", "4.10")
+GENERATIONS = ("2019", "2024-05", "4.6", "4.7", "4.10")
+"""Oldest first. Two are known by when they were seen: 2019 has blanks in its names, a server of May 2024 has underscores there."""
+
+_DAY_FIRST = "%d-%m-%Y %H:%M:%S"
+_YEAR_FIRST = "%Y-%m-%d %H:%M:%S"
 Row = tuple[Any, ...]
 
 
@@ -45,13 +49,16 @@ class Question:
     arguments: tuple[str, ...] = ()
 
     def written(self, at: float) -> str:
-        """The older writing of a time in 4.6, the newer one since."""
-        return stamp(int(at), "%Y-%m-%d %H:%M:%S" if self.generation == "4.10" else "%d-%m-%Y %H:%M:%S")
+        """A time as show_server_status writes it: the day first up to 4.6, the year first since then."""
+        return stamp(int(at), _YEAR_FIRST if self.generation in ("4.7", "4.10") else _DAY_FIRST)
 
 
 @dataclass(frozen=True)
 class Function:
-    """A utility function: columns by generation (missing = not known there), rows, and how many arguments it takes."""
+    """A utility function: columns by generation (missing = not known there), rows, and how many arguments it takes.
+
+    A row may have more values than a generation has columns: those at its end are left out.
+    """
 
     name: str
     columns: dict[str, list[Column]]
@@ -61,7 +68,7 @@ class Function:
 
 
 @lru_cache(maxsize=4096)
-def stamp(at: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+def stamp(at: int, form: str = _YEAR_FIRST) -> str:
     """Server-local time without a zone, as the server writes it."""
     return time.strftime(form, time.localtime(at))
 
@@ -72,9 +79,19 @@ def columns(text: str) -> list[Column]:
     return [Column(name.replace("+", " "), type_.rstrip("!"), not type_.endswith("!")) for name, type_ in pairs]
 
 
-def both(text: str) -> dict[str, list[Column]]:
-    """The same columns in both generations."""
-    return {generation: columns(text) for generation in GENERATIONS}
+def since(texts: Mapping[str, str]) -> dict[str, list[Column]]:
+    """Columns by generation, where each text holds from its generation until the next text; unknown before the first one."""
+    found, text = {}, ""
+    for generation in GENERATIONS:
+        text = texts.get(generation, text)
+        if text:
+            found[generation] = columns(text)
+    return found
+
+
+def always(text: str) -> dict[str, list[Column]]:
+    """The same columns in every generation."""
+    return since({GENERATIONS[0]: text})
 
 
 def _own_row(question: Question, caller: Caller) -> Row:
@@ -118,7 +135,9 @@ def _invented_status(question: Question, count: int) -> list[Row]:
 
 def _lock_row(question: Question, lock: Lock) -> Row:
     statement = lock.statement
-    row = (
+    # 4.7 writes the two times of one row in two ways.
+    form = _YEAR_FIRST if question.generation == "4.10" else _DAY_FIRST
+    return (
         str(statement.id),
         statement.text,
         statement.user,
@@ -126,10 +145,11 @@ def _lock_row(question: Question, lock: Lock) -> Row:
         str(lock.port),
         lock.object,
         lock.mode,
-        question.written(statement.started),
+        stamp(int(statement.started), form),
         stamp(int(lock.taken)),
+        int(lock.active),
+        int(lock.snapshot),
     )
-    return row if question.generation == "4.6" else (*row, int(lock.active), int(lock.snapshot))
 
 
 def _lock_rows(question: Question) -> list[Row]:
@@ -171,9 +191,9 @@ def _licence_rows(question: Question) -> list[Row]:
     cluster = question.cluster
     used = int(cluster.compressed_gb)
     left = max(0, int(LICENCE_LIMIT_GB) - used)
-    row: Row = (used, int(cluster.compressed_gb * 4.2), "compressed", int(LICENCE_LIMIT_GB), stamp(int(cluster.expires), "%Y-%m-%d"))
+    row: Row = (used, int(cluster.uncompressed_gb), "compressed", int(LICENCE_LIMIT_GB), stamp(int(cluster.expires), "%Y-%m-%d"))
     row = (*row, int(cluster.now >= cluster.expires), int(used > LICENCE_LIMIT_GB), left)
-    return [row if question.generation == "4.6" else (*row, 0, 0, int(question.gpu))]
+    return [(*row, 0, 0, int(question.gpu))]
 
 
 def _reset(question: Question) -> list[Row]:
@@ -181,45 +201,66 @@ def _reset(question: Question) -> list[Row]:
     return []
 
 
-_OLD_LOCKS = (
+_STATUS = (
+    "service text, instanceid text, connection_id int, serverip text, serverport int, database_name text, user_name text, clientip text,"
+    " statementid int, statement text, statementstarttime varchar(19), statementstatus text, statementstatusstart varchar(19)"
+)
+_STATUS_OF_MAY_2024 = (
+    "service text, instance_id text, connection_id int, server_ip text, server_port int, database_name text, user_name text,"
+    " client_ip text, statement_id int, statement text, statement_start_time varchar(19), statement_status text,"
+    " statement_status_start varchar(19)"
+)
+_STATUS_OF_2019 = _STATUS_OF_MAY_2024.replace("_", "+").replace("service text", "service+id text")
+_LOCKS = (
     "statement_id text!, statement_string text, username text, server text, port text, locked_object text, lockmode varchar(9),"
     " statement_start_time varchar(19), lock_start_time varchar(19)"
 )
-_NEW_LOCKS = (
+_LOCKS_OF_MAY_2024 = (
     "statement+id text!, statement+string text, username text, server text, port text, locked+object text, lock+mode varchar(9),"
-    " statement+start+time varchar(19), lock+start+time varchar(19), is_statement_active int, is_snapshot_active int"
+    " statement+start+time varchar(19), lock+start+time varchar(19)"
 )
-_OLD_LICENCE = (
+_LOCKS_OF_2019 = _LOCKS.replace("statement_id", "stmt_id").replace("statement_string", "stmt_string")
+_LICENCE_OF_4_6 = (
     "compressed_cluster_size bigint, uncompressed_cluster_size bigint, compress_type text, cluster_size_limit bigint,"
     " expiration_date varchar(10), is_date_expired int, is_size_exceeded int, cluster_size_left bigint"
 )
-_NEW_LICENCE = _OLD_LICENCE + ", data_read_size_limit bigint, data_write_size_limit bigint, gpu_limit int"
+_LICENCE = f"{_LICENCE_OF_4_6}, data_read_size_limit bigint, data_write_size_limit bigint, gpu_limit int"
 
 DEFAULTS = (
     Function(
         "show_server_status",
-        both(
-            "service text, instanceid text, connection_id int, serverip text, serverport int, database_name text, user_name text,"
-            " clientip text, statementid int, statement text, statementstarttime varchar(19), statementstatus text,"
-            " statementstatusstart varchar(19)"
-        ),
+        since({"2019": _STATUS_OF_2019, "2024-05": _STATUS_OF_MAY_2024, "4.6": _STATUS}),
         _status_rows,
         invent=_invented_status,
     ),
-    Function("show_locks", {"4.6": columns(_OLD_LOCKS), "4.10": columns(_NEW_LOCKS)}, _lock_rows, invent=_invented_locks),
+    Function(
+        "show_locks",
+        since(
+            {
+                "2019": _LOCKS_OF_2019,
+                "2024-05": _LOCKS_OF_MAY_2024,
+                "4.6": _LOCKS,
+                "4.7": f"{_LOCKS_OF_MAY_2024}, is_statement_active int, is_snapshot_active int",
+            }
+        ),
+        _lock_rows,
+        invent=_invented_locks,
+    ),
     Function(
         "get_leveldb_stats",
-        both(
-            "timestamp varchar(19), server_ip text, server_port int, msg text, count bigint, average double, max double,"
-            " max_timestamp varchar(19), variance double"
+        since(
+            {
+                "2024-05": "timestamp varchar(19), server_ip text, server_port int, msg text, count bigint, average double, max double,"
+                " max_timestamp varchar(19), variance double"
+            }
         ),
         _stats_rows,
     ),
     Function(
         "show_cluster_nodes",
-        both("server_ip text, server_port int, connection_id int, instance_id text, last_heartbeat int, connection_status text"),
+        always("server_ip text, server_port int, connection_id int, instance_id text, last_heartbeat int, connection_status text"),
         _node_rows,
     ),
-    Function("get_license_info", {"4.6": columns(_OLD_LICENCE), "4.10": columns(_NEW_LICENCE)}, _licence_rows),
-    Function("reset_leveldb_stats", both("reset_leveldb_stats text"), _reset),
+    Function("get_license_info", since({"2024-05": _LICENCE, "4.6": _LICENCE_OF_4_6, "4.7": _LICENCE}), _licence_rows),
+    Function("reset_leveldb_stats", since({"2024-05": "reset_leveldb_stats text"}), _reset),
 )

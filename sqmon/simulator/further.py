@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqmon.simulator.functions import DEFAULTS, Function, Question, Row, both, columns, stamp
+from sqmon.simulator.functions import DEFAULTS, Function, Question, Row, always, columns, since, stamp
 from sqmon.simulator.metadata import CHECK_LOCKS, HEARTBEAT, READ_MANY, READ_PREFIX
 
 _FLAGS = (("heartbeatTimeout", "111"), ("maxConnections", "1000"), ("rechunkThreshold", "90"))
@@ -62,8 +62,10 @@ def _version(question: Question) -> list[Row]:
 
 
 def _chunks_size(question: Question) -> list[Row]:
-    unit = question.arguments[0].upper()
-    return [("Compressed", question.cluster.compressed_gb * _UNITS.get(unit, 1), unit if unit in _UNITS else "GB")]
+    asked = question.arguments[0].upper()
+    unit = asked if asked in _UNITS else "GB"
+    sizes = (("Compressed", question.cluster.compressed_gb), ("Uncompressed", question.cluster.uncompressed_gb))
+    return [(kind, size * _UNITS[unit], unit) for kind, size in sizes]
 
 
 def _no_rows(_: Question) -> list[Row]:
@@ -111,35 +113,35 @@ _PERMISSIONS = "permission_type text, object_type text, object_name text"
 OTHERS = (
     Function(
         "show_connections",
-        both("ip text, conn_id int, conn_start_time varchar(19), stmt_id int, stmt_start_time varchar(19), stmt text"),
+        always("ip text, conn_id int, conn_start_time varchar(19), stmt_id int, stmt_start_time varchar(19), stmt text"),
         _connections,
     ),
-    Function("show_subscribed_instances", both("service text, servernode text, serverip text, serverport int"), _subscriptions),
+    Function("show_subscribed_instances", always("service text, servernode text, serverip text, serverport int"), _subscriptions),
     Function(
         "get_open_snapshots",
-        {
-            "4.10": columns(
-                "database_name text, reason text, open_time varchar(19), database_version int, snapshot_id bigint, statement_id int,"
+        since(
+            {
+                "4.7": "database_name text, reason text, open_time varchar(19), database_version int, snapshot_id bigint, statement_id int,"
                 " current_time varchar(19), is_statement_active int"
-            )
-        },
+            }
+        ),
         _snapshots,
     ),
     Function(
         "show_node_info",
-        both(
+        always(
             "stmt_id int, node_id int, node_type text, rows bigint, chunks bigint, avg_rows_in_chunk bigint, time varchar(19),"
             " parent_node_id int, read text, write text, comment text, timeSum double"
         ),
         _node_info,
         range(1, 2),
     ),
-    Function("show_version", both("bytesread text"), _version),
-    Function("get_sqream_server_version", both("get_sqream_server_version text"), _version),
-    Function("get_total_chunks_size", both("compression-type text, value double, size text"), _chunks_size, range(1, 5)),
+    Function("show_version", always("bytesread text"), _version),
+    Function("get_sqream_server_version", always("get_sqream_server_version text"), _version),
+    Function("get_total_chunks_size", since({"2024-05": "compression-type text, value double, size text"}), _chunks_size, range(1, 5)),
     Function(
         "gpu_metrics",
-        {"4.10": columns("date text, actual_number_of_gpus int, data_read_limit_license_value int")},
+        since({"4.7": "date text, actual_number_of_gpus int, data_read_limit_license_value int"}),
         _no_rows,
         range(3, 4),
     ),
@@ -151,20 +153,22 @@ OTHERS = (
     ),
     Function(
         "health_check_monitoring",
-        both(
-            "metric_time varchar(19), metric_category text, metric_name text, metric_description text, metric_value text,"
-            " metric_validation_status text, response_time_sec double"
+        since(
+            {
+                "2024-05": "metric_time varchar(19), metric_category text, metric_name text, metric_description text, metric_value text,"
+                " metric_validation_status text, response_time_sec double"
+            }
         ),
         _health,
         range(3, 7),
     ),
-    Function("get_role_permissions", both(_PERMISSIONS), _permissions),
-    Function("get_statement_permissions", both(_PERMISSIONS), _permissions, range(1, 2)),
-    Function("show_conf", both("flag text, default_value text, developer_mode text, category text, type text"), _configuration),
-    Function("show_md_flag", both("flag text, value text"), _metadata_flags, range(1, 2)),
-    Function("list_saved_queries", both("saved_query text"), _no_rows),
-    Function("get_chunk_info", both(_EXTENTS), _extents, range(2, 4)),
-    Function("get_extent_info", both(_EXTENTS), _extents, range(2, 4)),
+    Function("get_role_permissions", since({"2024-05": _PERMISSIONS}), _permissions),
+    Function("get_statement_permissions", always(_PERMISSIONS), _permissions, range(1, 2)),
+    Function("show_conf", always("flag text, default_value text, developer_mode text, category text, type text"), _configuration),
+    Function("show_md_flag", always("flag text, value text"), _metadata_flags, range(1, 2)),
+    Function("list_saved_queries", always("saved_query text"), _no_rows),
+    Function("get_chunk_info", since({"2024-05": _EXTENTS}), _extents, range(2, 4)),
+    Function("get_extent_info", since({"2024-05": _EXTENTS}), _extents, range(2, 4)),
 )
 
 FUNCTIONS = {function.name: function for function in (*DEFAULTS, *OTHERS)}

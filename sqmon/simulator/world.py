@@ -15,10 +15,8 @@ from sqmon.simulator.refused import REFUSED
 from sqmon.simulator.sql import Call, Number, StatementError, ViewQuery, parse
 from sqmon.simulator.views import select
 
-NO_GPU = {
-    "4.6": "Internal Runtime Error",
-    "4.10": "The query requires a GPU-Worker. Ensure the SQream Service has GPU . . .",
-}
+NO_GPU_IN_4_10 = "The query requires a GPU-Worker. Ensure the SQream Service has GPU . . ."
+NO_GPU = "Internal Runtime Error"
 # A statement that moves to another worker has to arrive there within this time.
 PARKED_SECONDS = 30.0
 
@@ -128,7 +126,7 @@ class World:
             chunks = chunked(columns, rows, self.settings.chunk_rows)
             return Plan(f"sqream_catalog.{asked.view}", columns, lambda _: chunks)
         if not self.settings.gpu:
-            raise StatementError(NO_GPU[self.settings.version])
+            raise StatementError(NO_GPU_IN_4_10 if self.settings.version == "4.10" else NO_GPU)
         if isinstance(asked, Number):
             column = [Column("?column?", "bigint", nullable=False)]
             literal = chunked(column, [(asked.value,)], 1)
@@ -157,16 +155,15 @@ class World:
             callers=tuple(self.callers.values()),
             arguments=arguments,
         )
-        columns, chunk_rows = function.columns[self.settings.version], self.settings.chunk_rows
-        count = self._counts.get(function.name)
-        if count is None:
-            return chunked(columns, _living(function, question), chunk_rows)
+        columns, count = function.columns[self.settings.version], self._counts.get(function.name)
+        if count is not None and function.name in self._invented:
+            return self._invented[function.name]
+        rows = _living(function, question) if count is None else _invented(function, question, count)
+        chunks = chunked(columns, [row[: len(columns)] for row in rows], self.settings.chunk_rows)
         # The polling statement's own row is another one each time; all other inventions stay as they are.
-        if function.name == "show_server_status":
-            return chunked(columns, _invented(function, question, count), chunk_rows)
-        if function.name not in self._invented:
-            self._invented[function.name] = chunked(columns, _invented(function, question, count), chunk_rows)
-        return self._invented[function.name]
+        if count is not None and function.name != "show_server_status":
+            self._invented[function.name] = chunks
+        return chunks
 
     def park(self, caller: Caller, plan: Plan) -> None:
         """Keep a prepared statement until its client has moved to the second worker."""

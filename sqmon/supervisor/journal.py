@@ -6,7 +6,7 @@ from typing import Optional
 
 from sqmon.clock import Clock, utc_stamp
 from sqmon.health.status_file import MetricStatus
-from sqmon.ipc.reports import Pending, Polled, RecordsDropped, Report, SegmentSealed
+from sqmon.ipc.reports import ColumnsMissing, Pending, Polled, RecordsDropped, Report, SegmentSealed
 from sqmon.supervisor.child import Child, Exit
 from sqmon.supervisor.event_stream import EventStream, dropped_fields, sealed_fields
 from sqmon.supervisor.login_gate import PAUSE_SECONDS
@@ -46,6 +46,8 @@ class Journal:
         name = child.metric.name
         if isinstance(report, Polled):
             self._polled(child, report)
+        elif isinstance(report, ColumnsMissing):
+            self._events.write("warning", "columns_missing", target=name, target_run_id=child.run_id, columns=", ".join(report.names))
         elif isinstance(report, SegmentSealed):
             self._events.write("info", "segment_sealed", **sealed_fields(report.sealed))
         elif isinstance(report, RecordsDropped):

@@ -6,10 +6,12 @@ from collections import deque
 from typing import Callable, NamedTuple
 
 from sqmon.clock import Clock
+from sqmon.config import catalogue
 from sqmon.config.settings import Metric
 from sqmon.database.client import Database
 from sqmon.errors import DatabaseError, QueryTimeoutError
-from sqmon.ipc.reports import Polled, Report, Step
+from sqmon.ipc.reports import ColumnsMissing, Polled, Report, Step
+from sqmon.records.column_names import normalised
 from sqmon.records.computed import Computation
 from sqmon.records.encoder import PART_ROWS, Encoder
 from sqmon.result import Result
@@ -54,6 +56,7 @@ class Poller:
         self._report = report
         self._poll = 0
         self._unsettled: deque[Polled] = deque()
+        self._columns: list[str] = []
 
     def fetch(self, tick: Tick) -> Fetched:
         """Ask the server for the rows of `tick`. Raises DatabaseError after having reported it; the connection is dead then."""
@@ -79,6 +82,7 @@ class Poller:
         if self._metric.is_command:
             result = [str(value)[:_RESULT_CHARACTERS] for row in fetched.result.tuples(0, _RESULT_ROWS) for value in row][:_RESULT_VALUES]
         else:
+            self._look_at(fetched.result.columns)
             self._write_records(fetched.result, fetched.began_ns)
         last = self._encoder.seq
         self._finish(
@@ -94,6 +98,14 @@ class Poller:
                 result=result,
             )
         )
+
+    def _look_at(self, columns: list[str]) -> None:
+        """Report the columns that the alerts lack, when the columns are seen for the first time."""
+        if columns != self._columns:
+            self._columns = columns
+            names = catalogue.missing(self._metric.name, normalised(columns, ()))
+            if names:
+                self._report(ColumnsMissing(names))
 
     def _write_records(self, result: Result, began_ns: int) -> None:
         """The way of every row: decoded, completed with the computed columns, encoded, written."""

@@ -103,7 +103,7 @@ def test_the_five_are_there() -> None:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_every_field_exists(query: str) -> None:
-    """In the catalogue, under the name of one generation or the other, or among the fields of the events."""
+    """In the catalogue, under the name of one generation or another, or among the fields of the events."""
     for selector, named in parsed(query):
         metric = re.search(r'metric="(\w+)"', selector)
         keys = set(re.findall(r'="(\w+)"', named))
@@ -129,7 +129,7 @@ def test_every_query_names_the_fields_that_it_reads(query: str) -> None:
     assert not re.search(r"\| json *(\||\[|$)", query)
 
 
-@pytest.mark.parametrize("name", ["show_locks", "get_leveldb_stats"])
+@pytest.mark.parametrize("name", ["show_server_status", "show_locks", "get_leveldb_stats"])
 def test_older_names_are_read_beside_newer_ones(name: str) -> None:
     """Wherever a query reads a column that has an older name."""
     for query in QUERIES:
@@ -247,7 +247,7 @@ def _seconds(text: str) -> float:
     return dt.datetime.fromisoformat(text[:26] + "+00:00").timestamp()
 
 
-@pytest.fixture(scope="module", params=["4.6", "4.10"])
+@pytest.fixture(scope="module", params=["2024-05", "4.6", "4.10"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Entry]]:
     """What a service has written that polled a simulated cluster of one generation, lost a worker, and was given a wrong metrics file."""
     log_dir = tmp_path_factory.mktemp(f"run-{request.param}") / "lines"
@@ -284,7 +284,7 @@ SOMETIMES_EMPTY = {
 
 
 def test_every_panel_shows_something(run: list[Entry]) -> None:
-    """Of both generations of columns, after a minute of an ordinary cluster's life."""
+    """Of each generation of columns, after a minute of an ordinary cluster's life."""
     now = max(entry.time for entry in run) + 1
     empty = set()
     for panel in PANELS:

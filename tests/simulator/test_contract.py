@@ -50,6 +50,16 @@ def test_each_default_function_answers_rows_of_its_columns(simulator: Simulator,
     ("version", "function", "expected"),
     [
         (
+            "2019",
+            "show_locks",
+            "stmt_id,stmt_string,username,server,port,locked_object,lockmode,statement_start_time,lock_start_time",
+        ),
+        (
+            "2024-05",
+            "show_locks",
+            "statement id,statement string,username,server,port,locked object,lock mode,statement start time,lock start time",
+        ),
+        (
             "4.6",
             "show_locks",
             "statement_id,statement_string,username,server,port,locked_object,lockmode,statement_start_time,lock_start_time",
@@ -71,11 +81,35 @@ def test_each_default_function_answers_rows_of_its_columns(simulator: Simulator,
             ),
         ),
         (
+            "2024-05",
+            "get_license_info",
+            (
+                "compressed_cluster_size,uncompressed_cluster_size,compress_type,cluster_size_limit,expiration_date,is_date_expired,"
+                "is_size_exceeded,cluster_size_left,data_read_size_limit,data_write_size_limit,gpu_limit"
+            ),
+        ),
+        (
             "4.10",
             "get_license_info",
             (
                 "compressed_cluster_size,uncompressed_cluster_size,compress_type,cluster_size_limit,expiration_date,is_date_expired,"
                 "is_size_exceeded,cluster_size_left,data_read_size_limit,data_write_size_limit,gpu_limit"
+            ),
+        ),
+        (
+            "2019",
+            "show_server_status",
+            (
+                "service id,instance id,connection id,server ip,server port,database name,user name,client ip,statement id,statement,"
+                "statement start time,statement status,statement status start"
+            ),
+        ),
+        (
+            "2024-05",
+            "show_server_status",
+            (
+                "service,instance_id,connection_id,server_ip,server_port,database_name,user_name,client_ip,statement_id,statement,"
+                "statement_start_time,statement_status,statement_status_start"
             ),
         ),
         (
@@ -90,7 +124,7 @@ def test_each_default_function_answers_rows_of_its_columns(simulator: Simulator,
         ("4.10", "show_cluster_nodes", "server_ip,server_port,connection_id,instance_id,last_heartbeat,connection_status"),
     ],
 )
-def test_columns_of_both_generations(version: str, function: str, expected: str) -> None:
+def test_columns_of_each_generation(version: str, function: str, expected: str) -> None:
     """An empty table is described like a full one."""
     with Simulator(version=version, server_version=None) as simulator:
         simulator.set_rows({function: 0})
@@ -100,9 +134,10 @@ def test_columns_of_both_generations(version: str, function: str, expected: str)
         assert expected.split(",") == names(cursor)
 
 
-def test_the_older_generation_writes_two_forms_of_time_in_one_row() -> None:
-    """Day first for the statement, year first for the lock."""
-    with Simulator(version="4.6", rows_locks=1, server_version=None) as simulator:
+@pytest.mark.parametrize("version", ["4.6", "4.7"])
+def test_two_forms_of_time_in_one_row(version: str) -> None:
+    """Day first for the statement, year first for the lock, with nine columns and with eleven."""
+    with Simulator(version=version, rows_locks=1, server_version=None) as simulator:
         row = ask(connect(simulator.port).cursor(), "select show_locks()")[0]
 
         assert time.strptime(row[7], "%d-%m-%Y %H:%M:%S") <= time.strptime(row[8], "%Y-%m-%d %H:%M:%S")
@@ -351,7 +386,10 @@ def test_a_new_password_lifts_the_lock(simulator: Simulator) -> None:
     connect(simulator.port, password="new").close()
 
 
-@pytest.mark.parametrize(("version", "text"), [("4.6", "Internal Runtime Error"), ("4.10", "The query requires a GPU-Worker")])
+@pytest.mark.parametrize(
+    ("version", "text"),
+    [("2019", "Internal Runtime Error"), ("4.7", "Internal Runtime Error"), ("4.10", "The query requires a GPU-Worker")],
+)
 def test_select_1_needs_a_gpu(version: str, text: str) -> None:
     """Each generation has its own words for that."""
     with Simulator(version=version, server_version=None) as simulator:
@@ -392,7 +430,7 @@ def test_a_statement_is_refused_with_its_reason(simulator: Simulator, statement:
 @pytest.mark.parametrize(
     ("statement", "expected"),
     [
-        ("select get_total_chunks_size('GB')", 1),
+        ("select get_total_chunks_size('GB')", 2),
         ("select show_md_flag('cudaMemQuota')", 1),
         ("select show_conf()", 4),
         ("select show_node_info(-1)", 0),

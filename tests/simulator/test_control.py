@@ -158,7 +158,7 @@ def test_the_python_api_ends_with_the_simulator(simulator: Simulator) -> None:
 
 def test_bad_settings_are_refused() -> None:
     """Before anything listens."""
-    with pytest.raises(ValueError, match=r"unknown version '5': one of 4\.6, 4\.10"):
+    with pytest.raises(ValueError, match=r"unknown version '5': one of 2019, 2024-05, 4\.6, 4\.7, 4\.10"):
         Simulator(version="5")
     with pytest.raises(ValueError, match="needs tls_port"):
         Simulator(picker_tls_port=0)
