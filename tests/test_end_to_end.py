@@ -20,7 +20,7 @@ import pytest
 from sqmon.config import catalogue
 from sqmon.simulator import Simulator, further
 from sqmon.simulator.columns import Column
-from sqmon.simulator.functions import GENERATIONS
+from sqmon.simulator.generations import GENERATIONS
 from tests.support.program import Service, ended, service, wait_until
 
 METADATA = ["ts", "seq", "metric", "run_id", "poll", "poll_rows"]

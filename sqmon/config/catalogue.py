@@ -11,7 +11,6 @@ from typing import Iterable, Mapping, Optional
 
 from sqmon.config.default_metrics import FIVE, Function
 
-
 _OTHERS = (
     Function(
         "show_connections",

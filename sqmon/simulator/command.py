@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Optional
 
 from sqmon.simulator.certificate import CertificateError
-from sqmon.simulator.functions import GENERATIONS
+from sqmon.simulator.generations import GENERATIONS
 from sqmon.simulator.server import Simulator
 
 

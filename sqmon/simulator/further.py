@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sqmon.simulator.functions import DEFAULTS, Function, Question, Row, always, columns, since, stamp
+from sqmon.simulator.functions import DEFAULTS, Function, Question, Row, stamp
+from sqmon.simulator.generations import always, columns, since
 from sqmon.simulator.metadata import CHECK_LOCKS, HEARTBEAT, READ_MANY, READ_PREFIX
 
 _FLAGS = (("heartbeatTimeout", "111"), ("maxConnections", "1000"), ("rechunkThreshold", "90"))

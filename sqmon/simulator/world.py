@@ -9,8 +9,9 @@ from sqmon.simulator.access import Access
 from sqmon.simulator.cluster import Cluster
 from sqmon.simulator.columns import Chunk, Column, chunked
 from sqmon.simulator.faults import Faults
-from sqmon.simulator.functions import GENERATIONS, Caller, Function, Question, Row
+from sqmon.simulator.functions import Caller, Function, Question, Row
 from sqmon.simulator.further import FUNCTIONS
+from sqmon.simulator.generations import GENERATIONS
 from sqmon.simulator.refused import REFUSED
 from sqmon.simulator.sql import Call, Number, StatementError, ViewQuery, parse
 from sqmon.simulator.views import select
