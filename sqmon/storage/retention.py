@@ -1,16 +1,20 @@
-"""Which sealed segments have to go: the oldest first, and those that the agent hasn't read last."""
+"""Retention: which sealed segments have to go, those first whose lines are known to be elsewhere."""
 
 from __future__ import annotations
 
+import enum
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from sqmon.records.encoder import MAX_LINE
+from sqmon.storage.agent_positions import Positions
 from sqmon.storage.segment_names import SegmentName, parsed
+
+_SETTLED_NS = 3600 * 10**9  # after which an agent that runs has read a segment that it has begun, unless Loki is away
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,17 @@ class RetentionLimits:
     min_free_bytes: int = 0
 
 
-class Missed(NamedTuple):
-    """Records that were deleted before the agent has read them; `since` and `until` are their first and last `ts`."""
+class Knowledge(enum.IntEnum):
+    """What is known of a segment's way to Loki, in the order in which segments are given up."""
+
+    PROVED = 0  # its lines were seen in Loki
+    READ = 1  # the agent has read it to its end
+    BEGUN = 2  # the agent has begun to read it, and was still running an hour after its last line
+    UNKNOWN = 3
+
+
+class Unread(NamedTuple):
+    """Records that the agent isn't known to have read; `since` and `until` are the `ts` of the first and the last."""
 
     metric: str
     run_id: str
@@ -39,11 +52,13 @@ class Deleted(NamedTuple):
     file: str
     bytes: int
     reason: str
-    missed: Optional[Missed]
+    knowledge: Knowledge
+    unread_bytes: int  # at its end, that the agent isn't known to have read
+    unread: Optional[Unread]  # None when there is not one whole record among them
 
 
 class _Candidate(NamedTuple):
-    unread: bool
+    knowledge: Knowledge
     name: SegmentName
     metric: str
     path: Path
@@ -59,23 +74,26 @@ def enforce(
     *,
     active: Collection[Path],
     now_ns: int,
-    positions: Optional[Mapping[Path, int]] = None,
+    positions: Optional[Positions] = None,
+    proved: Collection[Path] = (),
 ) -> list[Deleted]:
     """Delete what exceeds the limits and say what it was; raises nothing for a file that can't be deleted.
 
-    Age deletes what has been read (everything, when `positions` is None). Size and free space delete the oldest, what
-    has been read before what hasn't. Never deleted are the `active` segments, the newest segment of a metric while it
-    isn't too old, which may be active without anybody knowing yet, and whatever isn't a segment in its own metric's
-    directory; links are neither followed nor deleted. Who has been given a positions file that can't be read passes an
-    empty mapping: then nothing counts as read, and what had to go is reported as missed.
+    The order is that of Knowledge, and within it the oldest first. Age deletes nothing of which nothing is known; size
+    and free space do, last of all. Without `positions` every segment counts as read, since nobody is known to read
+    them; a positions file that can't be read is NOTHING_KNOWN. `proved` are segments whose lines were seen in Loki.
+
+    Never deleted are the `active` segments, the newest segment of a metric while it isn't too old, which may be active
+    without anybody knowing yet, and whatever isn't a segment in its own metric's directory; links are neither followed
+    nor deleted.
     """
-    candidates, total = _candidates(log_dir, active, positions)
+    candidates, total = _candidates(log_dir, active, positions, {os.path.realpath(path) for path in proved})
     free = _free_bytes(log_dir) if limits.min_free_bytes else 0
     deleted: list[Deleted] = []
-    for each in sorted(candidates, key=lambda each: (each.unread, each.name.microseconds, each.name.number)):
+    for each in sorted(candidates, key=lambda each: (each.knowledge, each.name.microseconds, each.name.number)):
         # Free space is counted, not asked for again: a file that an agent holds open stays on the disk for a while,
         # and asking would delete one after the other.
-        if now_ns - each.modified_ns > limits.max_age_s * 10**9 and not each.unread:
+        if now_ns - each.modified_ns > limits.max_age_s * 10**9 and each.knowledge is not Knowledge.UNKNOWN:
             reason = "age"
         elif each.newest:
             continue
@@ -85,18 +103,45 @@ def enforce(
             reason = "free_space"
         else:
             continue
-        missed = _missed(each) if each.unread else None
+        is_read = each.knowledge <= Knowledge.READ
+        unread = None if is_read else _unread(each)
         try:
             each.path.unlink()
         except OSError:
             continue
         total -= each.size
         free += each.size
-        deleted.append(Deleted(f"{each.metric}/{each.path.name}", each.size, reason, missed))
+        unread_bytes = 0 if is_read else each.size - each.read_bytes
+        deleted.append(Deleted(f"{each.metric}/{each.path.name}", each.size, reason, each.knowledge, unread_bytes, unread))
     return deleted
 
 
-def _candidates(log_dir: Path, active: Collection[Path], positions: Optional[Mapping[Path, int]]) -> tuple[list[_Candidate], int]:
+def active_segments(log_dir: Path, *, now_ns: int, lifetime_s: float) -> list[Path]:
+    """Return the segments that may still be written, as the links in `current` have it.
+
+    A link outlives a writer that was killed. A segment is sealed `lifetime_s` after it was opened at the latest, so one
+    that was last written longer ago has no writer any more.
+    """
+    found = []
+    for link in _entries(log_dir / "current"):
+        try:
+            modified_ns = Path(link.path).stat().st_mtime_ns
+        except OSError:
+            continue
+        if now_ns - modified_ns <= lifetime_s * 10**9 + _SETTLED_NS:
+            found.append(Path(os.path.realpath(link.path)))
+    return found
+
+
+def last_written_ns(log_dir: Path) -> int:
+    """Return when a segment was last written, in nanoseconds since 1970; 0 when there is none."""
+    candidates, _ = _candidates(log_dir, (), None, ())
+    return max((each.modified_ns for each in candidates), default=0)
+
+
+def _candidates(
+    log_dir: Path, active: Collection[Path], positions: Optional[Positions], proved: Collection[str]
+) -> tuple[list[_Candidate], int]:
     """All segments that may be deleted, and the bytes of all segments."""
     kept = {os.path.realpath(path) for path in active}
     found: list[_Candidate] = []
@@ -119,31 +164,32 @@ def _candidates(log_dir: Path, active: Collection[Path], positions: Optional[Map
             real = os.path.realpath(entry.path)
             if real in kept:
                 continue
-            read = status.st_size
-            if positions is not None:
-                read = max(positions.get(Path(path), 0) for path in (entry.path, Path(entry.path).absolute(), real))
-            found.append(
-                _Candidate(
-                    _is_unread(entry.path, read, status.st_size),
-                    name,
-                    directory.name,
-                    Path(entry.path),
-                    status.st_size,
-                    status.st_mtime_ns,
-                    read,
-                    name == newest,
-                )
-            )
+            path = Path(entry.path)
+            read = min(status.st_size, _read_bytes(positions, path, real)) if positions else status.st_size
+            knowledge = Knowledge.PROVED if real in proved else _knowledge(path, read, status, positions)
+            found.append(_Candidate(knowledge, name, directory.name, path, status.st_size, status.st_mtime_ns, read, name == newest))
     return found, total
 
 
-def _is_unread(path: str, read: int, size: int) -> bool:
+def _read_bytes(positions: Positions, path: Path, real: str) -> int:
+    return max(positions.offsets.get(each, 0) for each in (path, path.absolute(), Path(real)))
+
+
+def _knowledge(path: Path, read: int, status: os.stat_result, positions: Optional[Positions]) -> Knowledge:
+    if positions is None or not _has_line(path, read, status.st_size):
+        return Knowledge.READ
+    if read and positions.written_ns - status.st_mtime_ns > _SETTLED_NS:
+        return Knowledge.BEGUN
+    return Knowledge.UNKNOWN
+
+
+def _has_line(path: Path, start: int, size: int) -> bool:
     """Whether a whole line follows: half a line, left by a kill, is never read by anybody."""
-    if read >= size or size - read > MAX_LINE:
-        return read < size
+    if start >= size or size - start > MAX_LINE:
+        return start < size
     try:
-        with Path(path).open("rb") as file:
-            file.seek(read)
+        with path.open("rb") as file:
+            file.seek(start)
             return b"\n" in file.read()
     except OSError:
         return True
@@ -165,8 +211,8 @@ def _free_bytes(path: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def _missed(segment: _Candidate) -> Optional[Missed]:
-    """The records from where the agent has stopped to the end; None when there is not one whole line."""
+def _unread(segment: _Candidate) -> Optional[Unread]:
+    """The records from the agent's position to the end; None when there is not one whole line."""
     try:
         with segment.path.open("rb") as file:
             file.seek(max(0, segment.read_bytes - 1))
@@ -180,5 +226,5 @@ def _missed(segment: _Candidate) -> Optional[Missed]:
         return None
 
 
-def _between(metric: str, first: dict[str, Any], last: dict[str, Any]) -> Missed:
-    return Missed(metric, first["run_id"], first["ts"], last["ts"], first["seq"], last["seq"])
+def _between(metric: str, first: dict[str, Any], last: dict[str, Any]) -> Unread:
+    return Unread(metric, first["run_id"], first["ts"], last["ts"], first["seq"], last["seq"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Iterable, Optional
 from sqmon import __version__
 from sqmon.clock import SystemClock
 from sqmon.config import metrics_file
-from sqmon.config.settings import Metric, Settings
+from sqmon.config.settings import Metric, SegmentOutput, Settings
 from sqmon.errors import SqmonError
 from sqmon.health.publisher import Publisher
 from sqmon.health.systemd import SystemdNotifier
@@ -55,7 +55,8 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
             events.write("info", "stop", reason=str(error) or "stopped during the start-up checks")
             events.close()
             raise
-        sweeper = Sweeper(streams.directory, settings.retention, events, clock=clock) if streams.directory is not None else None
+        output = settings.output
+        sweeper = Sweeper(output, settings.retention, events, clock=clock) if isinstance(output, SegmentOutput) else None
         Supervisor(settings, metrics, events, context=context, clock=clock, health=health, sweeper=sweeper, notifier=notifier).run()
         if exporter is not None:
             exporter.close()

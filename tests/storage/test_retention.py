@@ -1,4 +1,4 @@
-"""What is deleted, in which order, and above all what is not."""
+"""Retention: which segments are deleted, in which order, and which are kept."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from sqmon.config.settings import SegmentOptions
-from sqmon.storage.agent_positions import read_positions
-from sqmon.storage.retention import Deleted, RetentionLimits, enforce
+from sqmon.storage.agent_positions import NOTHING_KNOWN, Positions, read_positions
+from sqmon.storage.retention import Deleted, Knowledge, RetentionLimits, active_segments, enforce, last_written_ns
+from sqmon.storage.steady_time import SteadyTime
+from tests.support.agent_model import Agent, Kind
 from tests.support.clocks import FakeClock
 from tests.support.segment_files import Stream, records, segments, small_disk
 
-DAY = 24 * 3600
+HOUR = 3600
+DAY = 24 * HOUR
 ROOMY = RetentionLimits(max_age_s=1e12, max_bytes=1 << 40)
 
 
@@ -71,7 +74,7 @@ def test_largest_total_over_all_metrics_deletes_the_oldest(tmp_path: Path) -> No
     sizes = [path.stat().st_size for path in older]
     deleted = enforce(tmp_path, RetentionLimits(max_age_s=1e12, max_bytes=total - sizes[0] - 1), active=[], now_ns=clock.now_ns)
 
-    assert deleted == [Deleted(f"a/{path.name}", size, "size", None) for path, size in zip(older[:2], sizes)]
+    assert deleted == [Deleted(f"a/{path.name}", size, "size", Knowledge.READ, 0, None) for path, size in zip(older[:2], sizes)]
     assert segments(tmp_path) == older[2:] + newer
 
 
@@ -155,30 +158,67 @@ def test_segment_that_cannot_be_deleted_is_not_reported(tmp_path: Path) -> None:
     assert (deleted, segments(tmp_path)) == ([], files)
 
 
-def test_unread_segments_go_last_and_what_was_missed_is_named(tmp_path: Path) -> None:
-    """The agent has read the newest files, half of the oldest, and nothing of the second."""
+def read_to_the_end(files: list[Path], written_ns: int = 0) -> Positions:
+    """The positions of an agent that has read these files."""
+    return Positions({path: path.stat().st_size for path in files}, written_ns)
+
+
+def test_what_is_known_to_be_elsewhere_goes_first(tmp_path: Path) -> None:
+    """What was seen in Loki, then what was read, then what was begun by an agent that ran on, then what nothing is known of."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
-    third_line = len(b"".join(files[0].read_bytes().splitlines(keepends=True)[:2]))
-    positions = {path: path.stat().st_size for path in files[2:]} | {files[0]: third_line}
-    seqs = [record["ts"] for record in records(tmp_path)]
-    limits = RetentionLimits(max_age_s=1, max_bytes=1)
-    deleted = enforce(tmp_path, limits, active=[files[4]], now_ns=clock.now_ns, positions=positions)
+    two_lines = len(b"".join(files[1].read_bytes().splitlines(keepends=True)[:2]))
+    positions = Positions({files[1]: two_lines, files[2]: files[2].stat().st_size}, clock.now_ns)
+    ts = [record["ts"] for record in records(tmp_path)]
+    limits = RetentionLimits(max_age_s=1e12, max_bytes=1)
+    deleted = enforce(tmp_path, limits, active=[files[4]], now_ns=clock.now_ns, positions=positions, proved=[files[3]])
 
-    assert names(deleted) == [files[2].name, files[3].name, files[0].name, files[1].name]
-    assert [each.reason for each in deleted] == ["age", "age", "size", "size"]
-    assert [each.missed and (each.missed.first_seq, each.missed.last_seq) for each in deleted] == [None, None, (3, 5), (1, 5)]
-    assert deleted[2].missed is not None
-    assert (deleted[2].missed.metric, deleted[2].missed.since, deleted[2].missed.until) == ("show_locks", seqs[2], seqs[4])
+    assert names(deleted) == [files[3].name, files[2].name, files[1].name, files[0].name]
+    assert [each.knowledge for each in deleted] == [Knowledge.PROVED, Knowledge.READ, Knowledge.BEGUN, Knowledge.UNKNOWN]
+    assert [each.unread and (each.unread.first_seq, each.unread.last_seq) for each in deleted] == [None, None, (3, 5), (1, 5)]
+    assert [each.unread_bytes for each in deleted] == [0, 0, deleted[2].bytes - two_lines, deleted[3].bytes]
+    assert deleted[2].unread is not None
+    assert (deleted[2].unread.metric, deleted[2].unread.since, deleted[2].unread.until) == ("show_locks", ts[7], ts[9])
 
 
-def test_age_does_not_delete_what_the_agent_has_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "known"), [("alloy", Knowledge.BEGUN), ("promtail", Knowledge.READ)])
+def test_segment_that_was_read_in_a_burst_goes_by_its_age(tmp_path: Path, kind: Kind, known: Knowledge) -> None:
+    """Alloy's position stays at the first line of such a segment, while Promtail's soon reaches its end."""
+    log_dir = tmp_path / "lines"
+    files = five_segments(log_dir)
+    agent = Agent(log_dir, tmp_path / "positions.yml", kind)
+    agent.start(0)
+    for second in range(75):
+        agent.turn(second)
+    agent.kill()
+    positions = read_positions(tmp_path / "positions.yml")
+    assert positions is not None
+    last_ns = max(path.stat().st_mtime_ns for path in files)
+    two_hours_later = positions._replace(written_ns=last_ns + 2 * HOUR * 10**9)
+    deleted = enforce(log_dir, RetentionLimits(), active=[], now_ns=last_ns + 30 * DAY * 10**9, positions=two_hours_later)
+
+    assert sum(agent.received.values()) == 25
+    assert [(each.reason, each.knowledge) for each in deleted] == [("age", known)] * 5
+
+
+def test_segment_that_the_agent_may_have_stopped_in_stays(tmp_path: Path) -> None:
+    """An agent that was last heard of while the segment was young may have stopped in the middle of it."""
+    clock = FakeClock()
+    files = five_segments(tmp_path, clock=clock)
+    positions = Positions(dict.fromkeys(files, 10), clock.now_ns - 5 * DAY * 10**9 + 60 * 10**9)
+    clock.advance(30 * DAY)
+
+    assert enforce(tmp_path, RetentionLimits(), active=[], now_ns=clock.now_ns, positions=positions) == []
+
+
+def test_age_does_not_delete_what_the_agent_has_not_begun(tmp_path: Path) -> None:
     """An agent that is down for longer than a week finds everything that fits on the disk."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
     clock.advance(30 * DAY)
 
-    assert enforce(tmp_path, RetentionLimits(), active=[], now_ns=clock.now_ns, positions={}) == []
+    for positions in (NOTHING_KNOWN, Positions({}, clock.now_ns)):
+        assert enforce(tmp_path, RetentionLimits(), active=[], now_ns=clock.now_ns, positions=positions) == []
     assert segments(tmp_path) == files
 
 
@@ -186,25 +226,80 @@ def test_half_a_line_left_by_a_kill_is_not_unread(tmp_path: Path) -> None:
     """The agent's position stays before it for ever, which must not keep the file for ever."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
-    positions = {path: path.stat().st_size for path in files}
+    positions = read_to_the_end(files)
     with files[0].open("ab") as file:
         file.write(b'{"ts":"2026')
     deleted = enforce(tmp_path, RetentionLimits(max_age_s=1), active=files[1:], now_ns=clock.now_ns + 10**12, positions=positions)
 
-    assert [(each.reason, each.missed) for each in deleted] == [("age", None)]
+    assert [(each.reason, each.knowledge, each.unread) for each in deleted] == [("age", Knowledge.READ, None)]
 
 
-def test_torn_last_line_is_not_counted_as_missed(tmp_path: Path) -> None:
-    """It never was a record."""
+def test_torn_last_line_is_not_counted_as_a_record(tmp_path: Path) -> None:
+    """What is told of a deleted segment ends with its last whole record."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
     with files[0].open("ab") as file:
         file.write(b'{"ts":"2026')
     (files[1]).write_bytes(b'{"ts":"2026')
     limits = RetentionLimits(max_age_s=1e12, max_bytes=1)
-    deleted = enforce(tmp_path, limits, active=files[2:], now_ns=clock.now_ns, positions={})
+    deleted = enforce(tmp_path, limits, active=files[2:], now_ns=clock.now_ns, positions=NOTHING_KNOWN)
 
-    assert [each.missed and (each.missed.first_seq, each.missed.last_seq) for each in deleted] == [None, (1, 5)]
+    assert [each.unread and (each.unread.first_seq, each.unread.last_seq) for each in deleted] == [None, (1, 5)]
+
+
+def test_link_of_a_writer_that_is_gone_keeps_nothing(tmp_path: Path) -> None:
+    """A killed writer leaves its link; its segment is sealed for certain once it is older than a segment can be."""
+    clock = FakeClock()
+    files = five_segments(tmp_path, clock=clock)
+    (link,) = (tmp_path / "current").iterdir()
+    os.utime(files[4], ns=(clock.now_ns, clock.now_ns))
+
+    assert link.resolve() == files[4]
+    assert active_segments(tmp_path, now_ns=clock.now_ns, lifetime_s=DAY) == [files[4]]
+    assert active_segments(tmp_path, now_ns=clock.now_ns + 2 * DAY * 10**9, lifetime_s=DAY) == []
+    assert active_segments(tmp_path / "nowhere", now_ns=clock.now_ns, lifetime_s=DAY) == []
+
+
+def test_clock_that_jumps_ahead_deletes_nothing_for_its_age_within_an_hour(tmp_path: Path) -> None:
+    """A wrong answer of a time server costs nothing, and a right one is believed after an hour."""
+    clock = FakeClock()
+    files = five_segments(tmp_path, clock=clock)
+    time = SteadyTime(clock, last_written_ns(tmp_path))
+    started_ns = time.now_ns()
+
+    def swept() -> list[str]:
+        return [each.file for each in enforce(tmp_path, RetentionLimits(), active=[], now_ns=time.now_ns())]
+
+    def after(seconds: int) -> list[str]:
+        found = []
+        for _ in range(seconds // 30):
+            clock.advance(30)
+            found += swept()
+        return found
+
+    clock.step(400 * DAY)
+    assert swept() == []
+    assert after(HOUR - 30) == []
+    clock.step(-400 * DAY)
+    assert after(2 * HOUR) == []
+    assert time.now_ns() - started_ns >= 3 * HOUR * 10**9 - 30 * 10**9
+    clock.step(400 * DAY)
+    assert len(after(HOUR + 60)) == len(files)
+
+
+def test_time_without_a_witness_is_believed_after_an_hour(tmp_path: Path) -> None:
+    """When a service starts, nothing tells eight days without it from a clock that is eight days ahead."""
+    clock = FakeClock()
+    five_segments(tmp_path, clock=clock)
+    witnessed_ns = last_written_ns(tmp_path)
+    clock.advance(30 * DAY)
+    time = SteadyTime(clock, witnessed_ns)
+
+    assert time.now_ns() == witnessed_ns
+    clock.advance(HOUR)
+    assert time.now_ns() == clock.now_ns
+    assert SteadyTime(clock, 0).now_ns() == clock.now_ns
+    assert SteadyTime(clock, clock.now_ns + DAY * 10**9).now_ns() == clock.now_ns
 
 
 @pytest.mark.parametrize(
@@ -222,19 +317,28 @@ def test_torn_last_line_is_not_counted_as_missed(tmp_path: Path) -> None:
         ),
         ('positions:\n  ? path: /a\n    labels: \'{a="1"}\'\n  : "12"\n  ? path: /a\n  : "5"\n', {"/a": 5}),
         ('positions:\n  ? /long/key\n  : "9"\n', {"/long/key": 9}),
+        ('[\n\t{\n\t\t"path": "/a/b.jsonl",\n\t\t"inode": 7,\n\t\t"fingerprint": 9,\n\t\t"offset": 12\n\t}\n]', {"/a/b.jsonl": 12}),
         ("something: else\n", None),
+        ("positions: [1, 2]\n", None),
+        ("positions: {\n", None),
+        ("positions: text\n", None),
+        ("[" * 100_000, None),
+        ('[{"path": "/a"}]', None),
     ],
 )
-def test_positions_of_both_agents_are_read(tmp_path: Path, text: str, expected: dict[str, int] | None) -> None:
-    """Promtail's mapping and Alloy's keys of several lines; of several entries for a path the one that is behind."""
-    (tmp_path / "positions.yml").write_text(text)
+def test_positions_of_each_agent_are_read(tmp_path: Path, text: str, expected: dict[str, int] | None) -> None:
+    """Promtail's mapping, Alloy's keys of several lines and vlagent's JSON; of several entries for a path the one that is behind."""
+    path = tmp_path / "positions.yml"
+    path.write_text(text)
+    os.utime(path, ns=(5, 5))
+    known = None if expected is None else Positions({Path(name): offset for name, offset in expected.items()}, 5)
 
-    assert read_positions(tmp_path / "positions.yml") == (expected if expected is None else {Path(k): v for k, v in expected.items()})
+    assert read_positions(path) == known
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
 def test_positions_that_cannot_be_read_are_unknown(tmp_path: Path, content: bytes | None) -> None:
-    """Nobody can say then what the agent has missed."""
+    """A file that is missing or holds anything else says nothing of what was read."""
     path = tmp_path / "positions.yml"
     if content is not None:
         path.write_bytes(content)

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 from sqmon.config.settings import SegmentOptions
-from sqmon.storage.agent_positions import read_positions
-from sqmon.storage.retention import Missed, RetentionLimits, enforce
+from sqmon.storage.agent_positions import NOTHING_KNOWN, read_positions
+from sqmon.storage.retention import RetentionLimits, Unread, enforce
 from tests.support import ROOT
-from tests.support.agent_model import Agent
+from tests.support.agent_model import Agent, Kind
 from tests.support.clocks import FakeClock
 from tests.support.segment_files import Stream, assert_as_sealed, fill, small_disk
 
 METRICS = ("show_locks", "show_server_status", "sqmon")
+AGENTS: tuple[Kind, ...] = ("alloy", "promtail")
 DAY = 24 * 3600.0
 
 Key = tuple[str, int]  # run_id, seq
@@ -103,12 +104,12 @@ class World:
         )
         self.limits = RetentionLimits(max_age_s=self.rng.choice([DAY, 7 * DAY]), max_bytes=self.rng.choice([30_000, 1 << 30]))
         self.lines = Lines(log_dir)
-        self.missed: list[Missed] = []
+        self.unread: list[Unread] = []  # deleted without knowing that the agent has read them
         self.settled: dict[str, int] = {}  # by run, of those that have ended
         self.streams = [self._stream(metric) for metric in METRICS]
         self.ended: list[Stream] = []
         self.kills = 0
-        self.agent = Agent(log_dir, positions_file)
+        self.agent = Agent(log_dir, positions_file, self.rng.choice(AGENTS))
         self.agent.start(self.clock.monotonic())
         self.agent.stop()
         self.agent.start(self.clock.monotonic())
@@ -189,9 +190,9 @@ class World:
         """Delete what exceeds the limits, knowing what the agent has saved."""
         self.lines.look()
         active = [stream.writer.path for stream in self.streams if stream.writer.path]
-        positions = read_positions(self.positions_file) or {}
+        positions = read_positions(self.positions_file) or NOTHING_KNOWN
         deleted = enforce(self.log_dir, self.limits, active=active, now_ns=self.clock.now_ns, positions=positions)
-        self.missed += [each.missed for each in deleted if each.missed]
+        self.unread += [each.unread for each in deleted if each.unread]
 
     def free(self) -> None:
         """Give the disk its space back."""
@@ -232,8 +233,9 @@ class World:
             if key is not None:  # else half a line of a killed worker, which the agent's configuration drops
                 received[key] += count
                 allowed[key] += self.agent.may_repeat[line]
-        missed = {(each.run_id, seq) for each in self.missed for seq in range(each.first_seq, each.last_seq + 1)}
-        unread = set(there) - set(received) - missed
+        excused = {(each.run_id, seq) for each in self.unread for seq in range(each.first_seq, each.last_seq + 1)}
+        excused |= {key for key in map(key_of, self.agent.dropped) if key}
+        unread = set(there) - set(received) - excused
         doubled = sum(count > 1 for count in there.values()) + sum(count > 1 + allowed[key] for key, count in received.items())
         if not self.disk:
             for stream in self.ended:

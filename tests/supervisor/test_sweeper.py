@@ -1,0 +1,43 @@
+"""Retention in the running service: what it deletes, and what its events say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sqmon.config.settings import SegmentOptions
+from sqmon.simulator import Simulator
+from tests.support.program import service
+from tests.support.segment_files import Stream, segments
+
+METRICS = {"get_license_info": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("known", "level", "extra"),
+    [
+        (None, "warning", {"target": "show_locks", "first_seq": 1, "last_seq": 5}),
+        (0, "info", {}),
+    ],
+)
+def test_deletion_tells_what_may_not_have_been_read(tmp_path: Path, known: int | None, level: str, extra: dict[str, object]) -> None:
+    """A deletion says which records no agent is known to have read, and calls none of them missing."""
+    log_dir, positions_file = tmp_path / "logs", tmp_path / "positions.yaml"
+    for _ in range(2):
+        stream = Stream(log_dir, SegmentOptions())
+        stream.poll(5, "x" * 1000)
+        stream.writer.close()
+    oldest = segments(log_dir)[0]
+    size = oldest.stat().st_size
+    positions_file.write_text("positions: {}\n" if known is None else f'positions:\n  {oldest}: "{size}"\n', "utf-8")
+    options = ("--agent_positions", str(positions_file), "--retention_mb", "0.002")
+    with Simulator() as simulator, service(simulator.port, log_dir, *options, metrics=METRICS) as running:
+        event = running.wait_for("segment_deleted")
+        running.wait_for_polls(*METRICS)
+        gaps = running.events("gap")
+
+    assert (event["level"], event["file"], event["reason"]) == (level, f"show_locks/{oldest.name}", "size")
+    assert event.get("not_known_to_be_read") == (size if known is None else None)
+    assert {name: event.get(name) for name in ("target", "first_seq", "last_seq") if name in event} == extra
+    assert [gap for gap in gaps if gap["target"] == "show_locks"] == []
