@@ -128,7 +128,7 @@ FILES = (
     Option(
         "agent_positions",
         None,
-        "the agent's positions file (Alloy's positions.yml, Promtail's positions.yaml): what it has not read is deleted last",
+        "the positions file of Alloy, Promtail or vlagent: what the agent is not known to have read is deleted last",
         _path,
         metavar="FILE",
     ),
