@@ -33,7 +33,7 @@ bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios
 matrix: ## the contract tests with every supported Python, the oldest dependencies and the newest pysqream
 	tests/matrix.sh $(PYTHONS)
 
-picture: $(VENV)/demo.stamp ## the picture of the live view in the README, from a demo run of SECONDS (40)
+picture: $(VENV)/demo.stamp ## the picture of the live view in the README, from a demo run of SECONDS
 	$(BIN)/python docs/picture.py $(if $(SECONDS),--seconds $(SECONDS)) docs/live.svg
 
 clean:

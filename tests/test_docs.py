@@ -263,7 +263,7 @@ def test_every_page_can_be_found() -> None:
 def test_picture_shows_the_live_view() -> None:
     """The picture is an SVG that loads nothing, with the headings and metrics of the view as it is today."""
     svg = (ROOT / "docs" / "live.svg").read_text("utf-8")
-    console = Console(file=io.StringIO(), width=118)
+    console = Console(file=io.StringIO(), width=100)
     console.print(View(ROOT / "nothing", catalogue.DEFAULT_METRICS, skip=(), console=console).render())
     assert isinstance(console.file, io.StringIO)
     words = set(re.findall(r"[a-z_]+", console.file.getvalue())) - {"waiting"}
