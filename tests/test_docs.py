@@ -7,6 +7,7 @@ import ast
 import io
 import json
 import re
+import shlex
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Iterator
@@ -21,9 +22,11 @@ from sqmon.config import catalogue, metrics_file, options
 from sqmon.health.prometheus import PrometheusExporter
 from tests.support import ROOT
 from tests.support.program import ended
+from tests.test_layers import DIRECTION
 
 README = (ROOT / "README.md").read_text("utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
+DEVELOPMENT = (ROOT / "docs" / "development.md").read_text("utf-8")
 SIMULATOR = (ROOT / "docs" / "simulator.md").read_text("utf-8")
 PAGES = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")))}
 LINKED = {**PAGES, "alloy/README.md": (ROOT / "alloy" / "README.md").read_text("utf-8")}
@@ -250,6 +253,40 @@ def test_links_lead_somewhere(name: str) -> None:
             dead.append(target)
 
     assert dead == []
+
+
+def commands_to_type() -> Iterator[tuple[str, list[str]]]:
+    """Yield each command line of sqmon in the pages' console examples, as its command and the words after it."""
+    for block in re.findall(r"^ *```console\n(.*?)^ *```", "\n".join(LINKED.values()), re.MULTILINE | re.DOTALL):
+        for line in re.findall(r"^ *[$#] (?:\S*/)?sqmon(?: +(.*))?$", block, re.MULTILINE):
+            words = shlex.split(line.partition(" > ")[0])
+            yield (words.pop(0) if words and not words[0].startswith("-") else "run"), words
+
+
+def test_commands_of_the_pages_can_be_typed() -> None:
+    """Every command line of sqmon in an example is one that the program accepts."""
+    typed = list(commands_to_type())
+
+    assert {"run", "check", "once", "status", "simulate", "agent-config"} <= {name for name, _ in typed}
+    for name, words in typed:
+        parser_of(name).parse_args(options.spell(words))
+
+
+def test_targets_agree_with_the_makefile() -> None:
+    """The table of targets holds every target that people are to use, and no other."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    described = {names_in(row[0])[0].removeprefix("make ") for row in tables(DEVELOPMENT, "target", "does")}
+
+    assert set(phony.split()) - {"lint", "types"} == described
+
+
+def test_wings_agree_with_their_direction() -> None:
+    """The picture of the wings shows the lines of tests/test_layers.py, in their order."""
+    drawn = re.findall(r"^((?:[a-z_]+(?:  ?|$))+)", DEVELOPMENT.split("## The wings")[1].split("```")[1], re.MULTILINE)
+    lines = [line.split() for line in DIRECTION.split("\n") if line and line != "__main__"]
+
+    assert [line.split() for line in drawn] == [*lines, ["simulator"]]
 
 
 def test_every_page_can_be_found() -> None:
