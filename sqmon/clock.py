@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
 from typing import Protocol
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})Z", re.ASCII)
 
 
 def utc_stamp(ns: int) -> str:
     """Return `ns` since 1970 as RFC 3339 in UTC with nine digits, as in a record's `ts`."""
     moment = _EPOCH + dt.timedelta(microseconds=ns // 1000)
     return f"{moment:%Y-%m-%dT%H:%M:%S.%f}{ns % 1000:03d}Z"
+
+
+def stamp_ns(stamp: str) -> int:
+    """Return the nanoseconds since 1970 that `utc_stamp` made this of; raises ValueError for anything else."""
+    match = _STAMP.fullmatch(stamp)
+    if match is None:
+        raise ValueError(f"{stamp!r} is no time of a record")
+    moment = dt.datetime.fromisoformat(f"{match[1]}+00:00")
+    return (moment - _EPOCH) // dt.timedelta(seconds=1) * 10**9 + int(match[2])
 
 
 class Clock(Protocol):

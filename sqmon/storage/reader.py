@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 from typing import Any, Collection, Iterable, Iterator
 
-from sqmon.storage.segment_names import is_segment
+from sqmon.storage.segment_names import number_of
 
 _CHUNK = 1 << 20  # bytes that are read at once
 
 
 def segments(log_dir: Path, metric: str) -> list[Path]:
-    """Return the segments of one stream, oldest first; their names sort by time."""
+    """Return the segments of one stream, oldest first."""
     directory = log_dir / metric
     return [directory / name for name in _segment_names(directory)]
 
@@ -32,9 +32,10 @@ def all_segments(log_dir: Path) -> dict[str, list[str]]:
 def _segment_names(directory: Path) -> list[str]:
     try:
         with os.scandir(directory) as entries:
-            return sorted(entry.name for entry in entries if is_segment(directory.name, entry.name))
+            numbered = sorted((number_of(directory.name, entry.name), entry.name) for entry in entries)
     except OSError:
         return []
+    return [name for number, name in numbered if number]
 
 
 class StreamReader:

@@ -44,10 +44,10 @@ def parsed(metric: str, name: str) -> Optional[SegmentName]:
     return SegmentName((moment - _EPOCH) // dt.timedelta(microseconds=1), int(match[3]))
 
 
-def is_segment(metric: str, name: str) -> bool:
-    """Whether `name` has the form of a segment of `metric`; of many names this tells the segments apart sooner than `parsed`."""
+def number_of(metric: str, name: str) -> int:
+    """The number in the name of a segment of `metric`, 0 when it isn't one; sooner than `parsed` where there are many names."""
     match = _NAME.fullmatch(name)
-    return match is not None and match[1] == metric
+    return int(match[3]) if match is not None and match[1] == metric else 0
 
 
 def newest(directory: Path, metric: str) -> SegmentName:

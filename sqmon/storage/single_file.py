@@ -20,6 +20,11 @@ _PATIENCE_S = 0.2  # others hold the lock for the time of one write, or while th
 _LINE_START = b'{"ts":"'
 
 
+def numbered(path: Path, number: int) -> Path:
+    """The file that `path` has become after `number` rotations."""
+    return path.with_name(f"{path.name}.{number}") if number else path
+
+
 class SingleFileWriter(BufferedWriter):
     """A LineWriter for `path`, which any number of processes may append to at the same time through this class.
 
@@ -165,7 +170,7 @@ class SingleFileWriter(BufferedWriter):
         return True
 
     def _numbered(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
+        return numbered(self._path, number)
 
     def _is_the_file(self) -> bool:
         if self._descriptor is None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Callable, Optional, Protocol
+from typing import Callable, Iterator, Optional, Protocol
 
 from sqmon.clock import Clock
 from sqmon.config.settings import FileOutput, Output, SegmentOutput
 from sqmon.records.encoder import Encoder
 from sqmon.storage.directory_lock import DirectoryLock
+from sqmon.storage.reader import segments
 from sqmon.storage.segment import newest_ns
 from sqmon.storage.segment_writer import SegmentWriter
-from sqmon.storage.single_file import SingleFileWriter
+from sqmon.storage.single_file import SingleFileWriter, numbered
 from sqmon.storage.writer import Dropped, LineWriter, Sealed
 
 
@@ -43,6 +44,10 @@ class Streams(Protocol):
         """Return the encoder of one stream in a new run."""
         ...
 
+    def newest_first(self, metric: str) -> Iterator[Path]:
+        """Yield the files that hold lines of one stream, the newest first."""
+        ...
+
 
 def streams_of(output: Output) -> Streams:
     """Return the files that `output` describes; nothing is made or opened yet."""
@@ -68,6 +73,9 @@ class _Segments:
     def encoder(self, metric: str, run_id: str) -> Encoder:
         """Go on after the last `ts` of the run before, even when the clock has stepped back in between."""
         return Encoder(metric, run_id, last_ns=newest_ns(self._output.log_dir, metric))
+
+    def newest_first(self, metric: str) -> Iterator[Path]:
+        return reversed(segments(self._output.log_dir, metric))
 
 
 class _OneFile:
@@ -97,3 +105,7 @@ class _OneFile:
 
     def encoder(self, metric: str, run_id: str) -> Encoder:
         return Encoder(metric, run_id)
+
+    def newest_first(self, metric: str) -> Iterator[Path]:
+        del metric  # they share the file
+        return (numbered(self._output.path, number) for number in range(self._output.backups + 1))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Mapping, Optional
 
 from sqmon.clock import Clock, utc_stamp
 from sqmon.health.status_file import MetricStatus
 from sqmon.ipc.reports import ColumnsMissing, Pending, Polled, RecordsDropped, Report, SegmentSealed
+from sqmon.supervisor.absence import Absence
 from sqmon.supervisor.child import Child, Exit
 from sqmon.supervisor.event_stream import EventStream, dropped_fields, sealed_fields
 from sqmon.supervisor.login_gate import PAUSE_SECONDS
@@ -16,15 +17,19 @@ from sqmon.supervisor.tally import Tally
 class Journal:
     """Writes an event for whatever a child does or suffers, and keeps the tally of each metric."""
 
-    def __init__(self, events: EventStream, *, clock: Clock) -> None:
+    def __init__(self, events: EventStream, absences: Mapping[str, Absence], *, clock: Clock) -> None:
+        """`absences` says since when a metric was not seen before this start."""
         self._events = events
+        self._absences = dict(absences)
         self._clock = clock
         self._tallies: dict[str, Tally] = {}
 
     def tally(self, metric: str) -> Tally:
         """Return what is known of `metric`; a metric that is new begins now."""
         if metric not in self._tallies:
-            self._tallies[metric] = Tally(self._clock.time_ns())
+            self._tallies[metric] = tally = Tally(self._clock.time_ns())
+            if metric in self._absences:
+                tally.outage.absent(self._absences.pop(metric))
         return self._tallies[metric]
 
     def forget(self, metric: str) -> None:

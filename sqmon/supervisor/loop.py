@@ -39,6 +39,7 @@ class Supervisor:
         settings: Settings,
         metrics: list[Metric],
         events: EventStream,
+        journal: Journal,
         *,
         context: ForkServerContext,
         clock: Clock,
@@ -51,7 +52,7 @@ class Supervisor:
         self._context = context
         self._notifier = notifier
         self._clock = clock
-        self._journal = Journal(events, clock=clock)
+        self._journal = journal
         self._gate = LoginGate(self._password_digest)
         self._selector = selectors.DefaultSelector()
         self._file = MetricsFile(settings.metrics_file, settings.query_timeout) if settings.metrics_file else None

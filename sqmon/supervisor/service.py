@@ -18,8 +18,10 @@ from sqmon.ipc.check import Outcome
 from sqmon.records.encoder import new_run_id
 from sqmon.storage.streams import Streams, streams_of
 from sqmon.supervisor import startup_checks
-from sqmon.supervisor.event_stream import EventStream
+from sqmon.supervisor.absence import LOOK_BACK_BYTES, LookBack, booted_ns, look_back
+from sqmon.supervisor.event_stream import STREAM, EventStream
 from sqmon.supervisor.forkserver import forkserver
+from sqmon.supervisor.journal import Journal
 from sqmon.supervisor.loop import Supervisor
 from sqmon.supervisor.sweeper import Sweeper
 
@@ -43,10 +45,13 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
         exporter = _exporter(settings)
         health = Publisher(streams.directory, notifier, exporter, clock=clock)
         listener = exporter.on_event if exporter else None
+        before = look_back(streams.newest_first(STREAM), [metric.name for metric in metrics], host_booted_ns=booted_ns(clock))
         events = EventStream(streams, new_run_id(clock.time_ns()), clock=clock, listener=listener)
         events.write("info", "start", **_about(settings, streams, metrics))
         if password_in_ps:
             events.write("warning", "check", check="password", verdict="warning", text=PASSWORD_WARNING)
+        if before.unknown:
+            events.write("warning", "check", check="earlier_polls", verdict="warning", text=_unknown(before))
         outcomes = [startup_checks.check_metrics(settings.metrics_file, metrics)]
         try:
             _pass(outcomes, events)
@@ -57,12 +62,20 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
             raise
         output = settings.output
         sweeper = Sweeper(output, settings.retention, events, clock=clock) if isinstance(output, SegmentOutput) else None
-        Supervisor(settings, metrics, events, context=context, clock=clock, health=health, sweeper=sweeper, notifier=notifier).run()
+        journal = Journal(events, before.absences, clock=clock)
+        Supervisor(
+            settings, metrics, events, journal, context=context, clock=clock, health=health, sweeper=sweeper, notifier=notifier
+        ).run()
         if exporter is not None:
             exporter.close()
 
 
 PASSWORD_WARNING = "other users of this host can read --password in the process list; use --password_file or SQMON_PASSWORD"
+
+
+def _unknown(before: LookBack) -> str:
+    read = f"the newest {LOOK_BACK_BYTES >> 20} MiB of events, back to {before.read_back_to or '(none)'},"
+    return f"{', '.join(before.unknown)}: {read} tell of no poll, so no gap event will say since when nothing was seen"
 
 
 def _pass(outcomes: Iterable[Outcome], events: EventStream) -> None:

@@ -7,6 +7,9 @@ from typing import Any, Optional
 from sqmon.clock import utc_stamp
 from sqmon.config.settings import Metric
 from sqmon.ipc.reports import Pending, Polled
+from sqmon.supervisor.absence import Absence
+
+_LONGER_THAN = 1.5  # intervals; a worker that is back sooner has missed nothing
 
 
 class Outage:
@@ -19,6 +22,12 @@ class Outage:
         self.latest = ""
         """What keeps it going: the database was gone first, and now it refuses the password."""
         self.run_id = ""
+        self._certain = False  # a gap, however short
+
+    def absent(self, absence: Absence) -> None:
+        """Begin with what the service before this one left unseen, which is a gap however short it was."""
+        self._since_ns, self.reason, self.run_id = absence
+        self._certain = True
 
     def failed(self, reason: str, run_id: str) -> None:
         """Remember the first reason for the `gap`, since what follows from it tells less, and this one for those who ask now."""
@@ -28,8 +37,9 @@ class Outage:
 
     def polled(self, now_ns: int, metric: Metric) -> Optional[dict[str, Any]]:
         """Take note of a good poll that ended now; return the fields of a `gap` event when polls were missed before it."""
-        gap = self.gap(now_ns) if self.reason and now_ns - self._since_ns > 1.5e9 * metric.interval else None
-        self._since_ns, self.reason, self.latest = now_ns, "", ""
+        missed = self._certain or now_ns - self._since_ns > _LONGER_THAN * 1e9 * metric.interval
+        gap = self.gap(now_ns) if self.reason and missed else None
+        self._since_ns, self.reason, self.latest, self._certain = now_ns, "", "", False
         return gap and {"target": metric.name, **gap}
 
     def gap(self, now_ns: int) -> dict[str, Any]:
@@ -37,7 +47,7 @@ class Outage:
         return {
             "target_run_id": self.run_id,
             "reason": self.reason,
-            "since": utc_stamp(self._since_ns),
+            "since": utc_stamp(min(self._since_ns, now_ns)),  # the clock may have been set back
             "until": utc_stamp(now_ns),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqmon.config.settings import Metric
+from sqmon.supervisor.absence import Absence
 from sqmon.supervisor.tally import Outage
 
 METRIC = Metric("show_locks", 2.0, 10.0, "select show_locks();")
@@ -43,3 +44,34 @@ def test_slow_polls_without_a_failure_are_no_gap() -> None:
     outage = Outage(0)
 
     assert outage.polled(60 * SECOND, METRIC) is None
+
+
+def test_absence_of_the_service_is_a_gap_however_short_it_was() -> None:
+    """From the last good poll before the start to the first one after it, whatever fails in between; what follows is as ever."""
+    outage = Outage(9 * SECOND)
+    outage.absent(Absence(5 * SECOND, "stopped", "run-0"))
+    assert "" == outage.latest
+
+    outage.failed("the connection was refused", "run-1")
+
+    assert {
+        "target": "show_locks",
+        "target_run_id": "run-0",
+        "reason": "stopped",
+        "since": "1970-01-01T00:00:05.000000000Z",
+        "until": "1970-01-01T00:00:06.000000000Z",
+    } == outage.polled(6 * SECOND, METRIC)
+
+    outage.failed("killed by SIGKILL (out of memory?)", "run-1")
+
+    assert outage.polled(8 * SECOND, METRIC) is None
+
+
+def test_gap_never_ends_before_it_began() -> None:
+    """The clock may have been set back while no service ran."""
+    outage = Outage(0)
+    outage.absent(Absence(60 * SECOND, "stopped", "run-0"))
+    gap = outage.polled(30 * SECOND, METRIC)
+
+    assert gap is not None
+    assert gap["since"] == gap["until"] == "1970-01-01T00:00:30.000000000Z"
