@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import deque
@@ -13,14 +14,24 @@ T = TypeVar("T")
 class SideThread(Generic[T]):
     """Does in order what may block, so that its owner never waits.
 
-    It is a daemon: neither a disk nor a reader that never answers can hold the exit. An error that `work` or `idle` raises is a bug; it
-    ends the thread and is raised again by the next call of its owner.
+    It is a daemon: neither a disk nor a reader that never answers can hold the exit. An error that one of the three functions raises is a
+    bug; it ends the thread and is raised again by the next call of its owner.
     """
 
     def __init__(
-        self, name: str, work: Callable[[T], None], *, room: int, idle: Optional[Callable[[], None]] = None, idle_seconds: float = 1.0
+        self,
+        name: str,
+        work: Callable[[T], None],
+        *,
+        room: int,
+        idle: Optional[Callable[[], None]] = None,
+        idle_seconds: float = 1.0,
+        finish: Optional[Callable[[], None]] = None,
     ) -> None:
-        """Call `work` with each item, and `idle` whenever nothing came for `idle_seconds`. `room` limits the size of what waits."""
+        """Call `work` with each item, `idle` whenever nothing came for `idle_seconds`, and `finish` at the end.
+
+        `room` limits the size of what waits.
+        """
         self.waiting = 0
         """The size of all items that wait for the thread, without the one that it works on."""
         self.busy_since: Optional[float] = None
@@ -30,6 +41,7 @@ class SideThread(Generic[T]):
         self._room = room
         self._idle = idle
         self._idle_seconds = idle_seconds if idle else None
+        self._finish = finish
         self._items: deque[tuple[T, int]] = deque()
         self._changed = threading.Condition()
         self._ending = False
@@ -58,6 +70,8 @@ class SideThread(Generic[T]):
         with self._changed:
             self._ending = True
             self._changed.notify()
+        if self._finish is not None:
+            self._start()
         if self._thread is not None:
             self._thread.join(seconds)
         self._raise_failure()
@@ -84,18 +98,19 @@ class SideThread(Generic[T]):
             self._failure = error
 
     def _turn(self) -> bool:
-        """Wait for something to do and do it; return False when nothing is left to be done for ever."""
+        """Wait for the next call to make and make it; return False after the last one."""
         with self._changed:
             if not self._items and not self._ending:
                 self._changed.wait(self._idle_seconds)
-            if not self._items and self._ending:
-                return False
-            item, size = self._items.popleft() if self._items else (None, 0)
-            self.waiting -= size
+            call, last = self._idle, not self._items and self._ending
+            if self._items:
+                item, size = self._items.popleft()
+                self.waiting -= size
+                call = functools.partial(self._work, item)
+            elif last:
+                call = self._finish
             self.busy_since = time.monotonic()
-        if item is not None:
-            self._work(item)
-        elif self._idle is not None:
-            self._idle()
+        if call is not None:
+            call()
         self.busy_since = None
-        return True
+        return not last

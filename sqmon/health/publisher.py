@@ -1,4 +1,4 @@
-"""How the service is, told to those who ask: `status.json` for `sqmon status`, signs of life for systemd, gauges for Prometheus."""
+"""The publisher of the service's health: `status.json` for `sqmon status`, signs of life for systemd, gauges for Prometheus."""
 
 from __future__ import annotations
 
@@ -6,31 +6,41 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from sqmon import __version__
+from sqmon import __version__, logs
 from sqmon.clock import Clock, utc_stamp
 from sqmon.health.status_file import MetricStatus, Status, StatusFile
 from sqmon.health.systemd import SystemdNotifier
+from sqmon.side_thread import SideThread
 
 if TYPE_CHECKING:
-    # 13 MB that only those pay for who asked for it with --metrics_port.
+    # 13 MB that a service without --metrics_port does not pay for.
     from sqmon.health.prometheus import PrometheusExporter
+
+_CLOSE_SECONDS = 1.0
 
 
 class Publisher:
-    """The places where the supervisor's loop shows itself, at least once a second."""
+    """Tells everybody who watches the service how it is; the supervisor's loop calls it once a second.
+
+    `status.json` is written by a side thread, because its disk may hang; the newest status is the one that is written.
+    """
 
     def __init__(
         self, directory: Optional[Path], notifier: SystemdNotifier, exporter: Optional[PrometheusExporter], *, clock: Clock
     ) -> None:
+        """Write `status.json` into `directory`; None is a single file, which has no status."""
         self._file = StatusFile(directory) if directory is not None else None
         self._notifier = notifier
         self._exporter = exporter
         self._clock = clock
         self._started = utc_stamp(clock.time_ns())
         self._generation = 0
+        self._trouble = ""
+        self._newest: Optional[Status] = None
+        self._thread: SideThread[StatusFile] = SideThread("status", self._write, room=1)
 
     def tell(self, metrics: list[MetricStatus], problems: list[str], *, stopped: bool = False) -> None:
-        """Tell how every metric is, and what is wrong with the service itself."""
+        """Publish how every metric is and what is wrong with the service itself; never waits, except for the last status, `stopped`."""
         well = sum(metric.healthy for metric in metrics)
         self._notifier.alive(self._clock.monotonic(), f"{well} of {len(metrics)} metrics are well")
         if self._exporter is not None:
@@ -38,16 +48,26 @@ class Publisher:
         if self._file is None:
             return
         self._generation += 1
-        self._file.write(
-            Status(
-                generation=self._generation,
-                version=__version__,
-                pid=os.getpid(),
-                started=self._started,
-                updated_ns=self._clock.time_ns(),
-                stopped=stopped,
-                problems=problems,
-                metrics=metrics,
-                end=self._generation,
-            )
+        self._newest = Status(
+            generation=self._generation,
+            version=__version__,
+            pid=os.getpid(),
+            started=self._started,
+            updated_ns=self._clock.time_ns(),
+            stopped=stopped,
+            problems=problems,
+            metrics=metrics,
+            end=self._generation,
         )
+        self._thread.offer(self._file)
+        if stopped:
+            self._thread.end(_CLOSE_SECONDS)
+
+    def _write(self, file: StatusFile) -> None:
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            file.write(newest)
+            if file.trouble != self._trouble:
+                self._trouble = file.trouble
+                if file.trouble:
+                    logs.get_logger().warning("status not written", reason=file.trouble)

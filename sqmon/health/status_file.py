@@ -1,7 +1,7 @@
-"""`status.json`: what every metric is doing now, for whoever asks from outside.
+"""The status file, `status.json`: what every metric is doing now, for readers outside the service.
 
-The file is overwritten in place, padded to the size it was born with: that works on a full disk, which is when people ask. A reader
-therefore checks that it did not meet a writer half-way; no agent tails this file.
+The file is overwritten in place and padded to its first size, which works on a full disk, when the status matters most. A reader therefore
+checks that the writer was done; no agent tails this file.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ NAME = "status.json"
 _LEAST_BYTES = 16 << 10
 _BYTES_PER_METRIC = 1 << 10
 _TRIES = 20
+_MODE = 0o640
 
 
 class MetricStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -25,7 +26,7 @@ class MetricStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     name: str
     state: str
-    """waiting, starting, polling, stopping; see child.Child."""
+    """waiting, starting, polling or stopping; see supervisor.child."""
     healthy: bool
     interval: float
     pid: Optional[int] = None
@@ -59,33 +60,55 @@ class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is wrong with the service itself: login paused, metrics file rejected, disk full."""
     metrics: list[MetricStatus] = []
     end: int
-    """The generation again: the writer was done."""
+    """The generation again, as the sign that the whole status was written."""
 
 
 class StatusFile:
-    """The one writer of `status.json`."""
+    """The one writer of `status.json`, which it makes again when somebody has removed or replaced it."""
 
     def __init__(self, log_dir: Path) -> None:
+        self.trouble = ""
+        """Why the last status was not written, in words, or ""."""
         self._path = log_dir / NAME
         self._size = 0
-        self._fd: Optional[int] = None
+        self._descriptor: Optional[int] = None
 
     def write(self, status: Status) -> None:
-        """Overwrite the file; a disk that does not even take that is no reason to stop anything."""
+        """Overwrite the file; a failure is no reason to stop anything and is remembered as `trouble`."""
         data = msgspec.json.encode(status)
-        with contextlib.suppress(OSError):
-            if self._fd is None:
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-                self._size = os.fstat(self._fd).st_size
+        try:
+            descriptor = self._open()
             size = max(self._size, _LEAST_BYTES + _BYTES_PER_METRIC * len(status.metrics), len(data) + 1)
-            written = os.pwrite(self._fd, data.ljust(size - 1) + b"\n", 0)
+            written = os.pwrite(descriptor, data.ljust(size - 1) + b"\n", 0)
+        except OSError as error:
+            self.trouble = f"{self._path}: {error.strerror}"
+        else:
+            self.trouble = "" if written == size else f"{self._path}: no space left"
             self._size = max(self._size, written)
 
     def close(self) -> None:
-        """Let go of the file, which stays and says that the service has stopped."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        """Close the file, which stays with the last status."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        """Return the descriptor of the file that stands at the path now; raises OSError."""
+        if self._descriptor is not None and not self._is_ours(self._descriptor):
+            self.close()
+        if self._descriptor is None:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, _MODE)
+            self._size = os.fstat(self._descriptor).st_size
+            with contextlib.suppress(OSError):
+                # The umask would take the group's right to read; some file systems have no such rights.
+                os.fchmod(self._descriptor, _MODE)
+        return self._descriptor
+
+    def _is_ours(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(self._path.lstat(), os.fstat(descriptor))
+        except OSError:
+            return False
 
 
 def read(log_dir: Path) -> Optional[Status]:

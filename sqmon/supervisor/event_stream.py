@@ -2,77 +2,112 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Callable, Mapping, Optional
 
 from sqmon import logs
 from sqmon.clock import Clock, utc_stamp
+from sqmon.records.encoder import Batch
+from sqmon.side_thread import SideThread
 from sqmon.storage.streams import Streams
 from sqmon.storage.writer import Dropped, Sealed
 
 STREAM = "sqmon"
+DISK_PATIENCE_SECONDS = 5.0
+"""How long a disk may take to answer before that is a problem worth telling."""
+
 _QUIET = {"poll", "segment_sealed", "worker_start"}
+_LEVELS = {"info": 20, "warning": 30, "error": 40}
+_TICK_SECONDS = 0.5
+_ROOM_BYTES = 8 << 20
+_CLOSE_SECONDS = 3.0
 
 
 Listener = Callable[[str, Mapping[str, Any], int], None]
-"""Called with the event's name, its fields, and the nanoseconds since 1970 at which it was written."""
+"""Called with the event's name, its fields, and the nanoseconds since 1970 at which it happened."""
 
 
 class EventStream:
-    """The one writer of the `sqmon` stream. Its own segments and losses are events too."""
+    """The one writer of the `sqmon` stream. Its own segments and losses are events too.
+
+    Events are numbered and encoded by the caller and written by a side thread, so that no disk holds the supervisor's loop. While the disk
+    does not answer they wait in memory; events beyond 8 MiB are dropped, and a `gap` names them as soon as there is room again.
+    """
 
     def __init__(self, streams: Streams, run_id: str, *, clock: Clock, listener: Optional[Listener] = None) -> None:
         self.run_id = run_id
         self._clock = clock
         self._listener = listener
-        self._encoder = streams.encoder(STREAM, run_id)
         self._log = logs.get_logger()
-        self._losses: list[Dropped] = []
-        self._writer = streams.writer(STREAM, clock=clock, on_sealed=self._on_sealed, on_dropped=self._losses.append)
-        self._later: list[Sealed] = []
-        self._closing = False
-
-    @property
-    def pending(self) -> int:
-        """Bytes of events that the disk did not take yet."""
-        return self._writer.pending
+        self._encoder = streams.encoder(STREAM, run_id)
+        # Filled by the side thread, emptied by the caller.
+        self._sealed: deque[Sealed] = deque()
+        self._dropped: deque[Dropped] = deque()
+        self._writer = streams.writer(STREAM, clock=clock, on_sealed=self._sealed.append, on_dropped=self._dropped.append)
+        self._tick_at = 0.0
+        self._refused: Optional[Dropped] = None
+        self._thread: SideThread[Batch] = SideThread(
+            "events", self._store, room=_ROOM_BYTES, idle=self._tick_writer, idle_seconds=_TICK_SECONDS, finish=self._writer.close
+        )
 
     @property
     def trouble(self) -> str:
         """What keeps the events from the disk, in words, or ""."""
+        since = self._thread.busy_since
+        silent = 0.0 if since is None else self._clock.monotonic() - since
+        if silent > DISK_PATIENCE_SECONDS:
+            return f"{STREAM}: the disk has not answered for {silent:.0f} s"
         return self._writer.trouble
 
     def write(self, level: str, event: str, /, **fields: Any) -> None:
-        """Write one event; `level` is info, warning or error. EventStream that only say that all is well are quiet on the log."""
+        """Write one event without waiting; `level` is info, warning or error. On the log, events without news are quiet."""
+        self._report_refused()
         self._append(level, event, fields)
-        while self._later:
-            self._append("info", "segment_sealed", sealed_fields(self._later.pop(0)))
 
     def tick(self) -> None:
-        """Retry what waits, rotate by age; call it at least twice a second while `pending`."""
-        self._writer.tick()
-        while self._losses and not self._writer.pending:
-            self.write("error", "gap", **dropped_fields(STREAM, self.run_id, self._losses.pop(0)))
+        """Write events for what has become of earlier ones; call it about once a second."""
+        self._report_refused()
+        while self._sealed:
+            self.write("info", "segment_sealed", **sealed_fields(self._sealed.popleft()))
+        while self._dropped and not self._writer.pending:
+            self.write("error", "gap", **dropped_fields(STREAM, self.run_id, self._dropped.popleft()))
 
     def close(self) -> None:
-        """Seal the last segment; that is the one seal no event can tell of."""
-        self._closing = True
-        self._writer.close()
+        """Write what waits and seal the last segment, whose seal no event can report; a disk that does not answer is not waited for."""
+        self.tick()
+        if not self._thread.end(_CLOSE_SECONDS):
+            self._log.error("events not written", reason="the disk does not answer", bytes=self._thread.waiting)
 
     def _append(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
         now_ns = self._clock.time_ns()
-        self._writer.append(self._encoder.event(level, event, fields, now_ns=now_ns))
+        batch = self._encoder.event(level, event, fields, now_ns=now_ns)
+        if self._refused is not None or not self._thread.offer(batch, len(batch.data)):
+            self._refuse(batch, now_ns)
         if self._listener is not None:
             self._listener(event, fields, now_ns)
         shown = {name: value for name, value in fields.items() if value is not None}
-        self._log.log(10 if level == "info" and event in _QUIET else _NUMBERS[level], event, **shown)
+        self._log.log(10 if level == "info" and event in _QUIET else _LEVELS[level], event, **shown)
 
-    def _on_sealed(self, sealed: Sealed) -> None:
-        # The writer is in the middle of its rotation: the event goes out with the next one.
-        if not self._closing:
-            self._later.append(sealed)
+    def _refuse(self, batch: Batch, now_ns: int) -> None:
+        if self._refused is None:
+            self._refused = Dropped("the disk does not answer", now_ns, now_ns, batch.first_seq, batch.last_seq)
+        else:
+            self._refused = self._refused._replace(until_ns=now_ns, last_seq=batch.last_seq)
 
+    def _report_refused(self) -> None:
+        # Half of the room has to be free again, so that one stall is one gap.
+        if self._refused is not None and self._thread.waiting <= _ROOM_BYTES // 2:
+            refused, self._refused = self._refused, None
+            self._append("error", "gap", dropped_fields(STREAM, self.run_id, refused))
 
-_NUMBERS = {"info": 20, "warning": 30, "error": 40}
+    def _store(self, batch: Batch) -> None:
+        self._writer.append(batch)
+        if self._clock.monotonic() >= self._tick_at:
+            self._tick_writer()
+
+    def _tick_writer(self) -> None:
+        self._tick_at = self._clock.monotonic() + _TICK_SECONDS
+        self._writer.tick()
 
 
 def sealed_fields(sealed: Sealed) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from sqmon.supervisor.sweeper import Sweeper
 from sqmon.supervisor.wakeup import Wakeup
 
 _TURN_SECONDS = 1.0
-_BUSY_SECONDS = 0.25
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -91,6 +90,8 @@ class Supervisor:
             if watcher is not None:
                 watcher.stop()
             wake.close()
+            if self._sweeper is not None:
+                self._sweeper.close()
             self._events.write("info", "stop", reason=self._stopped_by or "error")
             self._events.close()
             self._tell_health(stopped=True)
@@ -107,7 +108,7 @@ class Supervisor:
     def _turn(self, wake: Wakeup) -> None:
         """Wait for the next thing to happen, and deal with all that has."""
         due = min(self._next_round, self._next_health, self._file.due if self._file else self._next_round)
-        patience = min(due - self._clock.monotonic(), _BUSY_SECONDS if self._events.pending else _TURN_SECONDS)
+        patience = min(due - self._clock.monotonic(), _TURN_SECONDS)
         for key, _ in self._selector.select(max(patience, 0.0)):
             if key.fileobj is wake:
                 self._woken(wake)
