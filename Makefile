@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lint types proof bench matrix picture clean
+.PHONY: demo test check lint types proof chaos bench matrix picture clean
 
 demo: $(VENV)/demo.stamp ## show the service at work against a simulated SQreamDB; SECONDS=N ends it after N seconds
 	$(BIN)/sqmon demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -23,6 +23,9 @@ types: $(VENV)/dev.stamp
 
 proof: $(VENV)/dev.stamp ## a thousand random schedules of kills, full disks, outages and restarts; SCHEDULES=N for more or fewer
 	$(BIN)/python -m tests.support.proof $(if $(SCHEDULES),--schedules $(SCHEDULES))
+
+chaos: $(VENV)/dev.stamp ## half an hour of faults of every kind at once; SECONDS=N for more or less, SEED=N for another course
+	$(BIN)/python -m tests.support.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios
 	$(BIN)/python -m benchmarks.emit

@@ -168,7 +168,14 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(port: Optional[int], log_dir: Path, *options: str, metrics: Optional[Mapping[str, Any]] = None) -> Iterator[Service]:
+def service(
+    port: Optional[int],
+    log_dir: Path,
+    *options: str,
+    metrics: Optional[Mapping[str, Any]] = None,
+    environ: Optional[Mapping[str, str]] = None,
+    log: Optional[Path] = None,
+) -> Iterator[Service]:
     """Run the service against the worker (or picker) at `port`; at the end no process of its session is left, whatever happened.
 
     Its working directory is the parent of `log_dir`. Options that are given twice count as the last one says.
@@ -180,11 +187,16 @@ def service(port: Optional[int], log_dir: Path, *options: str, metrics: Optional
         words += ["--log_dir", str(log_dir)]
     if metrics is not None:
         words += ["--metrics_file", str(metrics_file(place, metrics))]
-    log = place / f"{log_dir.name}.stderr"
+    log = log or place / f"{log_dir.name}.stderr"
     old = segments(log_dir, "sqmon")
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            command(*words, *options), cwd=place, env=environment(), stdin=subprocess.DEVNULL, stderr=sink, start_new_session=True
+            command(*words, *options),
+            cwd=place,
+            env=environment(**environ or {}),
+            stdin=subprocess.DEVNULL,
+            stderr=sink,
+            start_new_session=True,
         )
     try:
         yield Service(process, log_dir, log, old)
