@@ -25,6 +25,7 @@ from tests.support.program import ended
 from tests.test_layers import DIRECTION
 
 README = (ROOT / "README.md").read_text("utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
 DEVELOPMENT = (ROOT / "docs" / "development.md").read_text("utf-8")
 SIMULATOR = (ROOT / "docs" / "simulator.md").read_text("utf-8")
@@ -40,7 +41,7 @@ FOREIGN = {"--a_b", "--a", "--upgrade"}
 def tables(page: str, *headings: str) -> Iterator[list[str]]:
     """Yield the cells of each row of every table of the page with these headings."""
     for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
-        rows = [[cell.strip() for cell in row.strip()[1:-1].split("|")] for row in table.splitlines()]
+        rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row.strip()[1:-1])] for row in table.splitlines()]
         if rows[0] == [*headings]:
             yield from rows[2:]
 
@@ -270,6 +271,20 @@ def test_commands_of_the_pages_can_be_typed() -> None:
     assert {"run", "check", "once", "status", "simulate", "agent-config"} <= {name for name, _ in typed}
     for name, words in typed:
         parser_of(name).parse_args(options.spell(words))
+
+
+def test_messages_to_look_up_are_those_that_are_shown() -> None:
+    """Every message of the troubleshooting tables is said by the program, or by the server as the simulator knows it."""
+    said = "\n".join(
+        node.value
+        for path in (ROOT / "sqmon").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    named = [message for row in tables(OPERATIONS, "message", "what to do") for message in names_in(row[0])]
+
+    assert named
+    assert [message for message in named if message not in said] == []
 
 
 def test_targets_agree_with_the_makefile() -> None:
