@@ -1,11 +1,11 @@
-"""The time that everything else asks for, so that tests can hand out their own."""
+"""The clocks that all other code is given, so that tests can give their own."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
 import time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})Z", re.ASCII)
@@ -24,6 +24,23 @@ def stamp_ns(stamp: str) -> int:
         raise ValueError(f"{stamp!r} is no time of a record")
     moment = dt.datetime.fromisoformat(f"{match[1]}+00:00")
     return (moment - _EPOCH) // dt.timedelta(seconds=1) * 10**9 + int(match[2])
+
+
+class ClockStep(NamedTuple):
+    """A wall clock that was found behind a stamp it had given before: it was set back, or it is right only now."""
+
+    newest_ns: int
+    """The latest stamp so far, in nanoseconds since 1970."""
+    now_ns: int
+
+    @property
+    def back_s(self) -> float:
+        """How far back the clock has stepped."""
+        return (self.newest_ns - self.now_ns) / 1e9
+
+
+STEP_NS = 10**9
+"""A clock that is at most this far behind the latest stamp is waited for: stamps go on a nanosecond at a time. Farther is a step."""
 
 
 class Clock(Protocol):

@@ -6,6 +6,7 @@ from typing import Optional, Union
 
 import msgspec
 
+from sqmon.clock import ClockStep
 from sqmon.storage.writer import Dropped, Sealed
 
 
@@ -51,6 +52,12 @@ class SegmentSealed(msgspec.Struct, tag="sealed", frozen=True):
     sealed: Sealed
 
 
+class ClockStepped(msgspec.Struct, tag="clock_step", frozen=True):
+    """The clock was behind the newest line; what comes now has the true time, in a segment of its own."""
+
+    step: ClockStep
+
+
 class RecordsDropped(msgspec.Struct, tag="dropped", frozen=True):
     """Records found no place, neither in a file nor in the buffer."""
 
@@ -74,7 +81,7 @@ class Failed(msgspec.Struct, tag="failed", frozen=True):
     traceback: str = ""
 
 
-Report = Union[Step, Connected, Polled, ColumnsMissing, SegmentSealed, RecordsDropped, Pending, Failed]
+Report = Union[Step, Connected, Polled, ColumnsMissing, SegmentSealed, ClockStepped, RecordsDropped, Pending, Failed]
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Report).decode

@@ -6,10 +6,11 @@ import datetime as dt
 import secrets
 import sys
 from itertools import repeat
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Annotated, Any, Callable, NamedTuple, Optional, Union
 
 import msgspec
 
+from sqmon.clock import STEP_NS, ClockStep
 from sqmon.records import truncation
 from sqmon.records.column_names import normalised
 from sqmon.records.values import LARGEST_INT, plain, plain_column
@@ -47,6 +48,7 @@ class _SimpleColumns(msgspec.Struct):
 
 _encoder = msgspec.json.Encoder()
 _NANOSECONDS = tuple(f"{number:03d}Z" for number in range(1000))
+_TS = slice(len('{"ts":"'), len('{"ts":"2026-11-24T15:30:50.123456000Z'))
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
 
@@ -58,6 +60,16 @@ class Batch(NamedTuple):
     first_seq: int
     last_seq: int
 
+    @property
+    def first_ts(self) -> bytes:
+        """The `ts` of the first line; stamps sort as their text does."""
+        return self.data[_TS]
+
+    def last_ts(self, end: int) -> bytes:
+        """The `ts` of the last line that begins before byte `end`."""
+        start = self.data.rfind(b"\n", 0, end - 1) + 1
+        return self.data[start : start + _TS.stop][_TS]
+
 
 def new_run_id(now_ns: int) -> str:
     """An id for one process: the UTC second and four random hexadecimal digits."""
@@ -65,11 +77,17 @@ def new_run_id(now_ns: int) -> str:
 
 
 class Encoder:
-    """The lines of one stream in one run; owns their `seq`, counted from 1, and their strictly increasing `ts`."""
+    """The lines of one stream in one run; owns their `seq`, counted from 1, and their `ts`.
 
-    def __init__(self, metric: str, run_id: str, *, last_ns: int = 0) -> None:
+    `ts` increases strictly, from `last_ns` on, but for one case: when the clock is more than a second behind the last
+    `ts`, that one was wrong. The next `ts` then is the true time, and `on_step` is told before its batch is yielded.
+    """
+
+    def __init__(self, metric: str, run_id: str, *, last_ns: int = 0, on_step: Callable[[ClockStep], None] = lambda _: None) -> None:
         self.seq = 0
         self.last_ns = last_ns
+        self._on_step = on_step
+        self._begun_ns = 0
         # The raw value of "metric" and the keys that follow it, as in `common` below.
         self._identity = b'%b,"run_id":%b' % (_encoder.encode(metric), _encoder.encode(run_id))
         self._columns: Sequence[str] = ()
@@ -86,7 +104,7 @@ class Encoder:
             self._columns, self._shape = part.columns, _Shape(normalised(part.columns, _METADATA))
         # A raw value is copied as it is, so that one field can bring the keys that are the same for all rows.
         common = msgspec.Raw(b'%b,"poll":%d,"poll_rows":%d' % (self._identity, poll, poll_rows))
-        self.last_ns = max(started_ns, self.last_ns + 1) - 1
+        self._begin(started_ns)
         start = 0
         while start < part.rows:
             count = min(self._batch_rows, part.rows - start)
@@ -107,7 +125,7 @@ class Encoder:
 
     def event(self, level: str, event: str, fields: Mapping[str, Any], *, now_ns: int) -> Batch:
         """The one line of an event of the service's own stream."""
-        self.last_ns = max(now_ns, self.last_ns + 1) - 1
+        self._begin(now_ns)
         common = b'%b,"level":%b,"event":%b' % (self._identity, _encoder.encode(plain(level, 16)), _encoder.encode(plain(event, 64)))
         names = normalised(tuple(fields), _EVENT_METADATA)
         return self._single(common, dict(zip(names, map(plain, fields.values()))))
@@ -149,6 +167,17 @@ class Encoder:
         data = truncation.shortened(head, fields, MAX_LINE)
         self._advance(1)
         return Batch(data, 1, self.seq, self.seq)
+
+    def _begin(self, now_ns: int) -> None:
+        """Let the next `ts` be `now_ns`, or the earliest one possible while the clock is not yet there."""
+        # The rows of one poll, which come in parts, must not be what carries `ts` too far ahead of its start.
+        if self.last_ns - now_ns > STEP_NS and now_ns != self._begun_ns:
+            step = ClockStep(self.last_ns, now_ns)
+            self.last_ns = now_ns - 1
+            self._on_step(step)
+        else:
+            self.last_ns = max(now_ns, self.last_ns + 1) - 1
+        self._begun_ns = now_ns
 
     def _advance(self, count: int) -> None:
         self.seq += count

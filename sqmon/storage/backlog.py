@@ -48,7 +48,8 @@ class Backlog:
         self.pending += len(batch.data)
         if len(self._batches) > 1:
             last = self._batches[-1]
-            if last.last_seq + 1 == batch.first_seq and len(last.data) + len(batch.data) <= _MERGE_BYTES:
+            follows = last.last_seq + 1 == batch.first_seq and last.last_ts(len(last.data)) < batch.first_ts
+            if follows and len(last.data) + len(batch.data) <= _MERGE_BYTES:
                 self._batches[-1] = Batch(last.data + batch.data, last.lines + batch.lines, last.first_seq, batch.last_seq)
                 return
         self._batches.append(batch)

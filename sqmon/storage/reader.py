@@ -7,19 +7,19 @@ import os
 from pathlib import Path
 from typing import Any, Collection, Iterable, Iterator
 
-from sqmon.storage.segment_names import number_of
+from sqmon.storage.segment_names import in_order
 
 _CHUNK = 1 << 20  # bytes that are read at once
 
 
 def segments(log_dir: Path, metric: str) -> list[Path]:
-    """Return the segments of one stream, oldest first."""
+    """Return the segments of one stream in the order in which they were written."""
     directory = log_dir / metric
     return [directory / name for name in _segment_names(directory)]
 
 
 def all_segments(log_dir: Path) -> dict[str, list[str]]:
-    """Return the names of the segments of every stream of the directory, oldest first."""
+    """Return the names of the segments of every stream of the directory, in the order in which they were written."""
     try:
         with os.scandir(log_dir) as entries:
             directories = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
@@ -32,10 +32,9 @@ def all_segments(log_dir: Path) -> dict[str, list[str]]:
 def _segment_names(directory: Path) -> list[str]:
     try:
         with os.scandir(directory) as entries:
-            numbered = sorted((number_of(directory.name, entry.name), entry.name) for entry in entries)
+            return in_order(directory.name, (entry.name for entry in entries))
     except OSError:
         return []
-    return [name for number, name in numbered if number]
 
 
 class StreamReader:

@@ -59,7 +59,8 @@ class Deleted(NamedTuple):
 
 class _Candidate(NamedTuple):
     knowledge: Knowledge
-    name: SegmentName
+    made: int
+    number: int
     metric: str
     path: Path
     size: int
@@ -90,7 +91,7 @@ def enforce(
     candidates, total = _candidates(log_dir, active, positions, {os.path.realpath(path) for path in proved})
     free = _free_bytes(log_dir) if limits.min_free_bytes else 0
     deleted: list[Deleted] = []
-    for each in sorted(candidates, key=lambda each: (each.knowledge, each.name.microseconds, each.name.number)):
+    for each in sorted(candidates, key=lambda each: (each.knowledge, each.made, each.number)):
         # Free space is counted, not asked for again: a file that an agent holds open stays on the disk for a while,
         # and asking would delete one after the other.
         if now_ns - each.modified_ns > limits.max_age_s * 10**9 and each.knowledge is not Knowledge.UNKNOWN:
@@ -149,25 +150,28 @@ def _candidates(
     for directory in _entries(log_dir):
         if not directory.is_dir(follow_symlinks=False):
             continue
-        segments = []
+        segments: list[tuple[SegmentName, os.DirEntry[str]]] = []
         for entry in _entries(Path(directory.path)):
             name = parsed(directory.name, entry.name)
             if name is not None and entry.is_file(follow_symlinks=False):
                 segments.append((name, entry))
-        newest = max((name for name, _ in segments), default=None)
-        for name, entry in segments:
+        segments.sort(key=lambda each: each[0], reverse=True)
+        # A segment is no younger than those that were written after it, whatever the clock said when it was made.
+        made = modified_ns = 1 << 63
+        for place, (name, entry) in enumerate(segments):
             try:
                 status = entry.stat(follow_symlinks=False)
             except OSError:
                 continue
             total += status.st_size
+            made, modified_ns = min(made, name.microseconds), min(modified_ns, status.st_mtime_ns)
             real = os.path.realpath(entry.path)
             if real in kept:
                 continue
             path = Path(entry.path)
             read = min(status.st_size, _read_bytes(positions, path, real)) if positions else status.st_size
             knowledge = Knowledge.PROVED if real in proved else _knowledge(path, read, status, positions)
-            found.append(_Candidate(knowledge, name, directory.name, path, status.st_size, status.st_mtime_ns, read, name == newest))
+            found.append(_Candidate(knowledge, made, name.number, directory.name, path, status.st_size, modified_ns, read, not place))
     return found, total
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqmon.records.encoder import MAX_LINE
 from sqmon.storage.checksum import Checksum
 from sqmon.storage.permissions import create_file, make_directory
-from sqmon.storage.segment_names import SegmentName, newest, parsed
+from sqmon.storage.segment_names import SegmentName, in_order, newest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,8 @@ class Segment:
         self.size = 0
         self.lines = 0
         self.torn = 0  # bytes after the last newline
+        self.last_ts = b""
+        """Of the last line, which may be unfinished."""
         self.ranges: list[tuple[int, int]] = []  # first and last seq, without holes; a full disk makes holes
         self.opened_at = opened_at  # on the monotonic clock
         self.synced_at = opened_at
@@ -107,14 +109,13 @@ class Segment:
 
 
 def open_segment(log_dir: Path, metric: str, after: SegmentName, clock: Clock) -> tuple[Segment, SegmentName]:
-    """Create the next segment, with a name later than `after` and than all in its directory; raises OSError."""
+    """Create the next segment, with a higher number than `after` and all in its directory; raises OSError."""
     directory = log_dir / metric
     make_directory(log_dir)
     make_directory(directory)
     last = after
     for _ in range(_TRIES):
-        there = newest(directory, metric)
-        last = SegmentName(max(last.microseconds, there.microseconds), max(last.number, there.number))
+        last = max(last, newest(directory, metric))
         name = last.following(clock.time_ns())
         path = directory / name.text(metric)
         try:
@@ -126,14 +127,11 @@ def open_segment(log_dir: Path, metric: str, after: SegmentName, clock: Clock) -
 
 
 def newest_ns(log_dir: Path, metric: str) -> int:
-    """The `ts` of the last whole line of the metric's segments, in nanoseconds since 1970; 0 when there is none.
-
-    For `Encoder(last_ns=...)`: with it `ts` goes on increasing when the clock has stepped back between two runs.
-    """
+    """The `ts` of the last whole line that was written to the metric's segments, in nanoseconds since 1970; 0 when there is none."""
     try:
-        names = sorted(path.name for path in (log_dir / metric).iterdir() if parsed(metric, path.name))
-        for name in reversed(names):
-            with (log_dir / metric / name).open("rb") as file:
+        directory = log_dir / metric
+        for name in reversed(in_order(metric, (entry.name for entry in directory.iterdir()))):
+            with (directory / name).open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * MAX_LINE))
                 line = file.read().rpartition(b"\n")[0].rpartition(b"\n")[2]
             match = _TS.match(line)

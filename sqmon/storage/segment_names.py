@@ -1,10 +1,16 @@
-"""The names of segments: `<metric>-<UTC stamp>-<number>.jsonl`, unique, and increasing within their directory."""
+"""The names of segments: `<metric>-<UTC stamp>-<number>.jsonl`, unique within their directory.
+
+The number tells the order in which the segments of a metric were written. The stamp does so too unless the clock was set
+back in between: then a later segment has an earlier stamp, which is the true one.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Iterable, NamedTuple, Optional
+
+from sqmon.clock import STEP_NS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,18 +21,22 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
 
 class SegmentName(NamedTuple):
-    """What a name says; names of one metric sort as these do."""
+    """What a name says; sorts as the segments of one metric were written."""
 
-    microseconds: int  # since 1970 UTC, when it was made
-    number: int  # of the segments of the directory so far
+    number: int
+    """Higher than that of every segment that was there when this one was made."""
+    microseconds: int
+    """When it was made, since 1970 UTC."""
 
     def text(self, metric: str) -> str:
         """The file name."""
         return f"{metric}-{_EPOCH + dt.timedelta(microseconds=self.microseconds):{_STAMP}}Z-{self.number:06d}.jsonl"
 
     def following(self, now_ns: int) -> SegmentName:
-        """The next name: later than this one even when the clock has stepped back."""
-        return SegmentName(max(now_ns // 1000, self.microseconds + 1), self.number + 1)
+        """The name of a segment that is made now, after this one."""
+        later = self.microseconds + 1
+        now = now_ns // 1000
+        return SegmentName(self.number + 1, now if later - now > STEP_NS // 1000 else max(now, later))
 
 
 NO_SEGMENT = SegmentName(0, 0)
@@ -41,16 +51,17 @@ def parsed(metric: str, name: str) -> Optional[SegmentName]:
         moment = dt.datetime.strptime(match[2], _STAMP).replace(tzinfo=dt.timezone.utc)
     except ValueError:
         return None
-    return SegmentName((moment - _EPOCH) // dt.timedelta(microseconds=1), int(match[3]))
+    return SegmentName(int(match[3]), (moment - _EPOCH) // dt.timedelta(microseconds=1))
 
 
-def number_of(metric: str, name: str) -> int:
-    """The number in the name of a segment of `metric`, 0 when it isn't one; sooner than `parsed` where there are many names."""
-    match = _NAME.fullmatch(name)
-    return int(match[3]) if match is not None and match[1] == metric else 0
+def in_order(metric: str, names: Iterable[str]) -> list[str]:
+    """Those of the names that have the form of a segment of `metric`, in the order in which the segments were written."""
+    matches = (match for match in map(_NAME.fullmatch, names) if match is not None and match[1] == metric)
+    # Stamps are compared as texts: to parse 100,000 of them takes a second.
+    return [match[0] for match in sorted(matches, key=lambda match: (int(match[3]), match[2]))]
 
 
 def newest(directory: Path, metric: str) -> SegmentName:
-    """The latest stamp and the highest number among the segments of the directory; raises OSError."""
-    names = [name for name in (parsed(metric, entry.name) for entry in directory.iterdir()) if name]
-    return SegmentName(max((name.microseconds for name in names), default=0), max((name.number for name in names), default=0))
+    """The name of the segment that was made last, NO_SEGMENT when there is none; raises OSError."""
+    names = reversed(in_order(metric, (entry.name for entry in directory.iterdir())))
+    return next(filter(None, (parsed(metric, name) for name in names)), NO_SEGMENT)

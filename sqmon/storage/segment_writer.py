@@ -74,8 +74,11 @@ class SegmentWriter(BufferedWriter):
 
     def _write_some(self) -> None:
         """One write of whole lines, as many as the segment may take, or the step to the next; raises OSError."""
-        data, first_seq, torn = self._backlog.head.data, self._backlog.head.first_seq, self._backlog.torn
+        head, torn = self._backlog.head, self._backlog.torn
+        data = head.data
         segment = self._segment or self._open_next()
+        if head.first_ts <= segment.last_ts and not torn:
+            segment = self._open_next()  # the clock has stepped back: within a segment `ts` increases
         end = len(data)
         room = max(0, self._options.max_bytes - segment.size + torn)
         if end > room:
@@ -92,7 +95,8 @@ class SegmentWriter(BufferedWriter):
             if error.errno not in _NO_ROOM and segment.size:
                 self._abandon(segment)
             raise
-        segment.count(self._backlog.written(size), first_seq)
+        segment.last_ts = head.last_ts(torn + size)
+        segment.count(self._backlog.written(size), head.first_seq)
 
     def _rotate(self) -> bool:
         """Go on to the next segment; False when none can be made, since a long file is better than a lost line."""

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Callable, Iterator, Optional, Protocol
 
-from sqmon.clock import Clock
+from sqmon.clock import Clock, ClockStep
 from sqmon.config.settings import FileOutput, Output, SegmentOutput
 from sqmon.records.encoder import Encoder
 from sqmon.storage.directory_lock import DirectoryLock
@@ -40,8 +40,8 @@ class Streams(Protocol):
         """Return the writer of one stream; it makes files lazily and never raises OSError."""
         ...
 
-    def encoder(self, metric: str, run_id: str) -> Encoder:
-        """Return the encoder of one stream in a new run."""
+    def encoder(self, metric: str, run_id: str, *, on_step: Callable[[ClockStep], None]) -> Encoder:
+        """Return the encoder of one stream in a new run; `on_step` is told when the clock is behind the `ts` of a line that was written."""
         ...
 
     def newest_first(self, metric: str) -> Iterator[Path]:
@@ -70,9 +70,9 @@ class _Segments:
     ) -> LineWriter:
         return SegmentWriter(self._output.log_dir, metric, self._output.options, clock=clock, on_sealed=on_sealed, on_dropped=on_dropped)
 
-    def encoder(self, metric: str, run_id: str) -> Encoder:
-        """Go on after the last `ts` of the run before, even when the clock has stepped back in between."""
-        return Encoder(metric, run_id, last_ns=newest_ns(self._output.log_dir, metric))
+    def encoder(self, metric: str, run_id: str, *, on_step: Callable[[ClockStep], None]) -> Encoder:
+        """Let `ts` go on after that of the run before."""
+        return Encoder(metric, run_id, last_ns=newest_ns(self._output.log_dir, metric), on_step=on_step)
 
     def newest_first(self, metric: str) -> Iterator[Path]:
         return reversed(segments(self._output.log_dir, metric))
@@ -103,8 +103,8 @@ class _OneFile:
             on_dropped=on_dropped,
         )
 
-    def encoder(self, metric: str, run_id: str) -> Encoder:
-        return Encoder(metric, run_id)
+    def encoder(self, metric: str, run_id: str, *, on_step: Callable[[ClockStep], None]) -> Encoder:
+        return Encoder(metric, run_id, on_step=on_step)
 
     def newest_first(self, metric: str) -> Iterator[Path]:
         del metric  # they share the file

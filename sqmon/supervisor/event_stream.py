@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any, Callable, Mapping, Optional
 
 from sqmon import logs
-from sqmon.clock import Clock, utc_stamp
+from sqmon.clock import Clock, ClockStep, utc_stamp
 from sqmon.records.encoder import Batch
 from sqmon.side_thread import SideThread
 from sqmon.storage.streams import Streams
@@ -39,7 +39,8 @@ class EventStream:
         self._clock = clock
         self._listener = listener
         self._log = logs.get_logger()
-        self._encoder = streams.encoder(STREAM, run_id)
+        self._steps: list[ClockStep] = []
+        self._encoder = streams.encoder(STREAM, run_id, on_step=self._steps.append)
         # Filled by the side thread, emptied by the caller.
         self._sealed: deque[Sealed] = deque()
         self._dropped: deque[Dropped] = deque()
@@ -63,6 +64,8 @@ class EventStream:
         """Write one event without waiting; `level` is info, warning or error. On the log, events without news are quiet."""
         self._report_refused()
         self._append(level, event, fields)
+        while self._steps:
+            self._append("warning", "clock_step", step_fields(STREAM, self.run_id, self._steps.pop()))
 
     def tick(self) -> None:
         """Write events for what has become of earlier ones; call it about once a second."""
@@ -113,6 +116,11 @@ class EventStream:
 def sealed_fields(sealed: Sealed) -> dict[str, Any]:
     """Return the fields of a `segment_sealed` event."""
     return sealed._asdict()
+
+
+def step_fields(target: str, run_id: str, step: ClockStep) -> dict[str, Any]:
+    """Return the fields of a `clock_step` event."""
+    return {"target": target, "target_run_id": run_id, "back_s": round(step.back_s, 3), "newest": utc_stamp(step.newest_ns)}
 
 
 def dropped_fields(target: str, run_id: str, dropped: Dropped) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from typing import Mapping, Optional
 
 from sqmon.clock import Clock, utc_stamp
 from sqmon.health.status_file import MetricStatus
-from sqmon.ipc.reports import ColumnsMissing, Pending, Polled, RecordsDropped, Report, SegmentSealed
+from sqmon.ipc.reports import ClockStepped, ColumnsMissing, Pending, Polled, RecordsDropped, Report, SegmentSealed
 from sqmon.supervisor.absence import Absence
 from sqmon.supervisor.child import Child, Exit
-from sqmon.supervisor.event_stream import EventStream, dropped_fields, sealed_fields
+from sqmon.supervisor.event_stream import EventStream, dropped_fields, sealed_fields, step_fields
 from sqmon.supervisor.login_gate import PAUSE_SECONDS
 from sqmon.supervisor.tally import Tally
 
@@ -55,6 +55,8 @@ class Journal:
             self._events.write("warning", "columns_missing", target=name, target_run_id=child.run_id, columns=", ".join(report.names))
         elif isinstance(report, SegmentSealed):
             self._events.write("info", "segment_sealed", **sealed_fields(report.sealed))
+        elif isinstance(report, ClockStepped):
+            self._events.write("warning", "clock_step", **step_fields(name, child.run_id, report.step))
         elif isinstance(report, RecordsDropped):
             self.tally(name).dropped += report.dropped.last_seq - report.dropped.first_seq + 1
             self._events.write("error", "gap", **dropped_fields(name, child.run_id, report.dropped))

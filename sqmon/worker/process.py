@@ -19,7 +19,7 @@ from sqmon.config.time_zone import zone_of
 from sqmon.database.client import Database
 from sqmon.database.error_texts import readable
 from sqmon.errors import LoginError, QueryTimeoutError, SqmonError, StatementError
-from sqmon.ipc.reports import Connected, Failed, Pending, RecordsDropped, Report, SegmentSealed, Step, encode
+from sqmon.ipc.reports import ClockStepped, Connected, Failed, Pending, RecordsDropped, Report, SegmentSealed, Step, encode
 from sqmon.ipc.start import Start
 from sqmon.records.computed import Computation
 from sqmon.storage.streams import streams_of
@@ -113,7 +113,7 @@ class Worker:
                 self._report(Step("login", metric.timeout))
                 database.connect(metric.timeout)
             self._report(Connected())
-            encoder = self._streams.encoder(metric.name, self._start.run_id)
+            encoder = self._streams.encoder(metric.name, self._start.run_id, on_step=lambda step: self._report(ClockStepped(step)))
             computation = Computation(metric.name, query=metric.query, user=to.user, zone=zone_of(to.server_timezone))
             poller = Poller(metric, database, computation, encoder, writer, clock=self._clock, report=self._report)
             schedule = Schedule(metric.interval, self._clock.monotonic())

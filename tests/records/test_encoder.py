@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sqmon.clock import ClockStep
 from sqmon.records.column_names import LONGEST_NAME, normalised
 from sqmon.records.encoder import MAX_LINE, Batch, Encoder, new_run_id
 
@@ -79,11 +80,12 @@ def test_event_has_level_and_event_after_the_run() -> None:
     )
 
 
-def test_ts_and_seq_increase_without_holes_when_the_clock_steps_back() -> None:
+def test_ts_and_seq_increase_without_holes_while_the_clock_is_a_second_behind() -> None:
     """Over several polls and many batches, one nanosecond a row, across a change of the second."""
-    encoder = Encoder("m", "r")
+    steps: list[ClockStep] = []
+    encoder = Encoder("m", "r", on_step=steps.append)
     found = []
-    for started_ns in (START_NS, START_NS - 10**12, 1_795_534_259_999_999_000):
+    for started_ns in (START_NS, START_NS + 3000 - 10**9, 1_795_534_259_999_999_000):
         found += records_of(list(encoder.rows(("x",), [(1,)] * 3000, poll=1, started_ns=started_ns)))
     stamps = [record["ts"] for record in found]
 
@@ -91,13 +93,31 @@ def test_ts_and_seq_increase_without_holes_when_the_clock_steps_back() -> None:
     assert sorted(set(stamps)) == stamps
     assert stamps[-1] == "2026-11-24T15:31:00.000001999Z"
     assert all(len(stamp) == len("2026-11-24T15:30:50.123456789Z") for stamp in stamps)
+    assert steps == []
 
 
 def test_ts_follows_the_last_run_when_it_is_known() -> None:
-    """A new process can go on after the newest stamp of the files, though its clock is behind."""
-    (batch,) = Encoder("m", "r", last_ns=START_NS).rows(("x",), [(1,)], poll=1, started_ns=0)
+    """A new process can go on after the newest stamp of the files, though its clock is a little behind."""
+    (batch,) = Encoder("m", "r", last_ns=START_NS).rows(("x",), [(1,)], poll=1, started_ns=START_NS - 10**9)
 
     assert strict(batch.data)["ts"] == "2026-11-24T15:30:50.123456790Z"
+
+
+def test_ts_is_the_true_time_again_when_the_clock_was_set_back() -> None:
+    """A stamp from the future is followed by no other, and whoever owns the encoder hears once by how much the clock stepped."""
+    steps: list[ClockStep] = []
+    encoder = Encoder("m", "r", last_ns=START_NS + 7200 * 10**9, on_step=steps.append)
+    polls = [list(encoder.rows(("x",), [(1,)] * 2, poll=1, started_ns=START_NS + number)) for number in (0, 5)]
+    event = encoder.event("info", "start", {}, now_ns=START_NS - 2 * 10**9)
+
+    assert [record["ts"][-10:] for batches in polls for record in records_of(batches)] == [
+        "123456789Z",
+        "123456790Z",
+        "123456794Z",
+        "123456795Z",
+    ]
+    assert strict(event.data)["ts"] == "2026-11-24T15:30:48.123456789Z"
+    assert [step.back_s for step in steps] == [7200.0, 2.000000006]
 
 
 def test_no_row_makes_no_batch() -> None:

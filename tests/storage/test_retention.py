@@ -31,7 +31,7 @@ def five_segments(log_dir: Path, metric: str = "show_locks", clock: FakeClock | 
         os.utime(stream.writer.path, ns=(clock.now_ns, clock.now_ns))
         stream.writer.close()
         clock.advance(DAY)
-    return sorted(set(segments(log_dir)) - before)
+    return [path for path in segments(log_dir) if path not in before]
 
 
 def names(deleted: list[Deleted]) -> list[str]:
@@ -46,6 +46,19 @@ def test_nothing_is_deleted_within_the_limits(tmp_path: Path) -> None:
 
     assert enforce(tmp_path, RetentionLimits(), active=[], now_ns=clock.now_ns) == []
     assert segments(tmp_path) == files
+
+
+@pytest.mark.parametrize("limits", [RetentionLimits(max_age_s=DAY / 2), RetentionLimits(max_age_s=1e12, max_bytes=1)])
+def test_segment_with_a_stamp_from_the_future_is_no_younger_than_those_after_it(tmp_path: Path, limits: RetentionLimits) -> None:
+    """A clock that was years ahead for one segment keeps it no longer than others, neither by age nor by size."""
+    clock = FakeClock()
+    clock.step(1000 * DAY)
+    fast = five_segments(tmp_path, clock=clock)
+    clock.step(-1000 * DAY)
+    right = five_segments(tmp_path, clock=clock)
+    deleted = enforce(tmp_path, limits, active=right[-1:], now_ns=clock.now_ns)
+
+    assert names(deleted) == [path.name for path in fast + right[:-1]]
 
 
 def test_missing_directory_has_nothing_to_delete(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import resource
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from sqmon.config.settings import SegmentOptions
 from sqmon.storage.segment import newest_ns
-from sqmon.storage.segment_names import SegmentName, newest, parsed
+from sqmon.storage.segment_names import NO_SEGMENT, SegmentName, newest, parsed
 from tests.support import ROOT
 from tests.support.clocks import FakeClock
 from tests.support.segment_files import Stream, assert_as_sealed, fill, records, segments, small_disk
@@ -142,8 +143,8 @@ def test_new_process_never_appends_to_an_old_file(tmp_path: Path) -> None:
     assert [path.name[-12:-6] for path in segments(tmp_path)] == ["000001", "000002"]
 
 
-def test_names_increase_when_the_clock_steps_back(tmp_path: Path) -> None:
-    """In one process and across processes: an agent and a human sort by name."""
+def test_numbers_increase_when_the_clock_steps_back(tmp_path: Path) -> None:
+    """In one process and across processes: the number tells the order, and the stamp tells the true time."""
     for _ in range(3):
         clock = FakeClock()
         clock.step(-3600.0 * len(segments(tmp_path)))
@@ -155,6 +156,94 @@ def test_names_increase_when_the_clock_steps_back(tmp_path: Path) -> None:
 
     assert [path.name[-12:-6] for path in segments(tmp_path)] == [f"{number:06d}" for number in range(1, 10)]
     assert [record["seq"] for record in records(tmp_path)] == [1, 2, 3] * 3
+    stamps = [path.name.split("-")[1] for path in segments(tmp_path)]
+    assert stamps == [first_line(path)["ts"].translate({ord("-"): None, ord(":"): None})[:22] + "Z" for path in segments(tmp_path)]
+    assert stamps != sorted(stamps)
+
+
+def first_line(path: Path) -> dict[str, Any]:
+    """The first record of a segment."""
+    found: dict[str, Any] = json.loads(path.read_bytes().partition(b"\n")[0])
+    return found
+
+
+def test_names_sort_by_time_while_the_clock_is_a_second_behind(tmp_path: Path) -> None:
+    """A clock that is slewed back by less than a second changes nothing that anybody could see."""
+    stream = Stream(tmp_path, SegmentOptions(max_bytes=1))
+    for _ in range(5):
+        stream.poll(1)
+        stream.clock.step(-0.2)
+    names = [path.name for path in segments(tmp_path)]
+
+    assert (names, stream.steps) == (sorted(names), [])
+
+
+@pytest.mark.parametrize("back", [1.5, 7200.0, 70 * 365 * 86400.0])
+def test_clock_that_was_set_right_gets_a_segment_of_its_own(tmp_path: Path, back: float) -> None:
+    """The lines from the future are sealed, and those after them have the true time, in order within each file."""
+    stream = Stream(tmp_path, ROOMY)
+    stream.clock.step(back)
+    stream.poll(3)
+    stream.clock.step(-back)
+    for _ in range(3):
+        stream.poll(3)
+        stream.clock.advance(1)
+    stream.writer.close()
+
+    assert [(seal.first_seq, seal.last_seq) for seal in stream.sealed] == [(1, 3), (4, 12)]
+    assert [round(step.back_s, 3) for step in stream.steps] == [back]
+    assert first_line(segments(tmp_path)[1])["ts"] == "2026-11-24T12:00:00.000000000Z"
+    assert_nothing_is_missing(stream)
+
+
+def test_clock_that_was_set_right_between_two_runs(tmp_path: Path) -> None:
+    """A new process finds a line from the future, says so, and begins with the true time; the next one has nothing to say."""
+    told = []
+    for step in (7200.0, -7200.0, 0.0):
+        clock = FakeClock()
+        clock.step(max(step, 0.0) + len(segments(tmp_path)))
+        stream = Stream(tmp_path, ROOMY, clock=clock)
+        stream.poll(2)
+        stream.writer.close()
+        told.append([round(found.back_s) for found in stream.steps])
+
+    assert told == [[], [7199], []]
+    assert [first_line(path)["ts"][11:19] for path in segments(tmp_path)] == ["14:00:00", "12:00:01", "12:00:02"]
+
+
+def test_clock_is_set_right_while_the_disk_is_full(tmp_path: Path) -> None:
+    """What waited goes to the segment that it belongs to: the half line is completed there, and the next segment begins in time."""
+    with small_disk(tmp_path / "disk") as disk:
+        stream = Stream(disk, ROOMY)
+        stream.clock.step(3600)
+        stream.poll(10)
+        filler = fill(disk)
+        for _ in range(10):
+            stream.poll(3)
+            stream.clock.step(-600)
+        filler.unlink()
+        stream.writer.tick()
+        stream.writer.close()
+
+        assert [seal.lines for seal in stream.sealed] == [13] + [3] * 9
+        assert_nothing_is_missing(stream)
+
+
+def test_no_file_is_left_for_a_clock_that_was_set_right(tmp_path: Path) -> None:
+    """Lines wait rather than break the order of a segment, and go out as soon as a file can be made."""
+    with small_disk(tmp_path / "disk", options=",nr_inodes=5") as disk:
+        stream = Stream(disk, ROOMY)
+        stream.poll(3)
+        stream.clock.step(-60)
+        stream.poll(3)
+        waiting = stream.writer.trouble
+        shutil.rmtree(disk / "current")
+        stream.writer.tick()
+        stream.writer.close()
+
+        assert waiting.startswith("show_locks: no space left on device (")
+        assert [seal.lines for seal in stream.sealed] == [3, 3]
+        assert_nothing_is_missing(stream)
 
 
 def test_ts_can_go_on_after_the_last_line_of_the_run_before(tmp_path: Path) -> None:
@@ -278,13 +367,13 @@ def test_other_names_are_not_segments(tmp_path: Path, name: str) -> None:
     """Files that aren't ours neither count nor are they ever deleted."""
     (tmp_path / name).touch()
 
-    assert (parsed("show_locks", name), newest(tmp_path, "show_locks")) == (None, SegmentName(0, 0))
+    assert (parsed("show_locks", name), newest(tmp_path, "show_locks")) == (None, NO_SEGMENT)
 
 
 @given(st.integers(0, 4 * 10**15), st.integers(0, 10**8))
 def test_name_says_what_it_was_made_of(microseconds: int, number: int) -> None:
     """Names can be read back."""
-    name = SegmentName(microseconds, number)
+    name = SegmentName(number, microseconds)
 
     assert parsed("m", name.text("m")) == name
 

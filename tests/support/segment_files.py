@@ -1,4 +1,4 @@
-"""What the tests know about the files: how to write some, how to read all, what a disk of two megabytes is."""
+"""Segments for tests: a stream that writes them, readers of whole directories, and a disk of two megabytes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sqmon.clock import ClockStep
 from sqmon.config.settings import SegmentOptions
 from sqmon.records.encoder import Encoder
+from sqmon.storage import reader
 from sqmon.storage.recount import recounted
+from sqmon.storage.segment import newest_ns
 from sqmon.storage.segment_writer import SegmentWriter
 from sqmon.storage.writer import Dropped, Sealed
 from tests.support.clocks import FakeClock
@@ -36,7 +39,8 @@ class Stream:
         self.sealed: list[Sealed] = []
         self.dropped: list[Dropped] = []
         self.run_id = f"run-{os.urandom(4).hex()}"
-        self.encoder = Encoder(metric, self.run_id)
+        self.steps: list[ClockStep] = []
+        self.encoder = Encoder(metric, self.run_id, last_ns=newest_ns(log_dir, metric), on_step=self.steps.append)
         self.writer = SegmentWriter(
             log_dir, metric, options, clock=self.clock, on_sealed=self.sealed.append, on_dropped=self.dropped.append
         )
@@ -61,8 +65,8 @@ class Stream:
 
 
 def segments(log_dir: Path) -> list[Path]:
-    """The files that an agent would tail, in the order of their names."""
-    return sorted(log_dir.glob("*/*.jsonl"))
+    """The files that an agent would tail, those of each metric in the order in which they were written."""
+    return [path for directory in sorted(log_dir.glob("*/")) for path in reader.segments(log_dir, directory.name)]
 
 
 def records(log_dir: Path) -> list[dict[str, Any]]:
@@ -74,10 +78,12 @@ def records(log_dir: Path) -> list[dict[str, Any]]:
 
 
 def assert_as_sealed(log_dir: Path, sealed: list[Sealed]) -> None:
-    """Every sealed file has the lines, bytes, seq and checksum that were reported."""
+    """Every sealed file has the lines, bytes, seq and checksum that were reported, and its `ts` increases strictly."""
     for seal in sealed:
         data = (log_dir / seal.file).read_bytes()
-        seqs = [json.loads(line)["seq"] for line in data.split(b"\n")[:-1]]
+        lines = [json.loads(line) for line in data.split(b"\n")[:-1]]
+        seqs, stamps = [line["seq"] for line in lines], [line["ts"] for line in lines]
+        assert stamps == sorted(set(stamps))
         torn = len(data) - data.rfind(b"\n") - 1
         sha256 = hashlib.sha256(data).hexdigest()
         assert Sealed(seal.file, len(seqs), len(data), min(seqs, default=0), max(seqs, default=0), sha256, torn) == seal
