@@ -20,6 +20,7 @@ from sqmon.cli import main
 from sqmon.cli.demo_view import View
 from sqmon.config import catalogue, metrics_file, options
 from sqmon.health.prometheus import PrometheusExporter
+from sqmon.storage.writer import Sealed
 from tests.support import ROOT
 from tests.support.program import ended
 from tests.test_layers import DIRECTION
@@ -185,23 +186,29 @@ def test_example_of_a_record_has_the_order_of_the_contract() -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", str(dict(pairs)["ts"]))
 
 
-def written_events() -> set[str]:
-    """Return the names of the events that the code writes: the second of two arguments of a call of `write`."""
-    calls = [
-        node
-        for path in (ROOT / "sqmon").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("write", "_append")
-    ]
-    names = {call.args[1].value for call in calls if len(call.args) > 1 and isinstance(call.args[1], ast.Constant)}
-    return {name for name in names if isinstance(name, str)}
+def written_events() -> dict[str, set[str]]:
+    """Return the events that the code writes, each with the fields that the calls of `write` name."""
+    written: dict[str, set[str]] = {}
+    for path in (ROOT / "sqmon").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("write", "_append")):
+                continue
+            event = getattr(node.args[1], "value", None) if len(node.args) > 1 else None
+            if isinstance(event, str):
+                written.setdefault(event, set()).update(keyword.arg for keyword in node.keywords if keyword.arg)
+    return written
 
 
 def test_every_event_is_described() -> None:
-    """The table of events holds every event that the code writes, and no other."""
-    described = {name for row in tables(REFERENCE, "event", "says") for name in names_in(row[0])}
+    """The table of events holds every event that the code writes, and no other, with its fields."""
+    described = {names_in(name)[0]: set(names_in(fields)) for name, _, fields in tables(REFERENCE, "event", "says", "fields")}
+    written = written_events()
 
-    assert written_events() == described
+    assert set(written) == set(described)
+    assert [
+        f"{event}: {field}" for event, fields in written.items() for field in fields - described[event] - {"target", "target_run_id"}
+    ] == []
+    assert set(Sealed._fields) <= described["segment_sealed"]
 
 
 def test_prometheus_metrics_agree() -> None:
