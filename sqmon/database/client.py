@@ -21,6 +21,7 @@ from typing import Any, Callable, Iterator
 
 from sqmon.config.settings import Connection
 from sqmon.database.deadline_socket import Guard, GuardedSocket, ReaderPings
+from sqmon.database.dialer import Dialer
 from sqmon.database.error_texts import explained, readable
 from sqmon.errors import DatabaseError, StatementError
 from sqmon.result import Result, by_column
@@ -32,17 +33,16 @@ _guard: contextvars.ContextVar[Guard] = contextvars.ContextVar("guard")
 
 
 def _timeout(self: Any, seconds: Any = "not passed") -> Any:
-    """SQSocket.timeout: pysqream calls it with 10 before it connects and with None once it is connected."""
+    """SQSocket.timeout: pysqream calls it with 10 just before it connects, and with None once it is connected."""
     guard = _guard.get()
     if seconds == "not passed":
         return self.s.gettimeout()
-    if isinstance(self.s, GuardedSocket):
-        self.s.settimeout(seconds)
-    elif seconds is None:
-        self.s = guard.watch(self.s)
-    else:
-        guard.connecting(self.s)
-        self.s.settimeout(min(seconds, guard.remaining()))
+    if isinstance(self.s, Dialer) and seconds is None:
+        self.s = guard.watch(self.s.connected)
+        return None
+    if not isinstance(self.s, GuardedSocket):
+        self.s = Dialer(self.s, guard)
+    self.s.settimeout(seconds)
     return None
 
 
@@ -184,7 +184,7 @@ class Database:
             yield
         except Exception as error:  # noqa: BLE001 - pysqream raises whatever comes to hand
             self._guard.fail(error)
-            raise explained(self._guard.failure or error, f"{self._to.host}:{self._to.port}", login=login) from None
+            raise explained(self._guard.failure or error, self._to, login=login) from None
         except BaseException:
             self._guard.fail(ConnectionAbortedError("interrupted"))
             raise

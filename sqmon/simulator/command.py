@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=5000, help="worker port, 0 = any free one (default: %(default)s)")
     parser.add_argument("--tls_port", type=int, help="worker port that speaks TLS (needs the openssl command)")
     parser.add_argument("--picker_port", type=int, help="server picker that hands out the worker port")
-    parser.add_argument("--picker_tls_port", type=int, help="server picker that hands out the TLS port")
+    parser.add_argument("--picker_tls_port", type=int, help="server picker that hands out the TLS port, with or without TLS itself")
     parser.add_argument("--control_port", type=int, help="faults and counters, one JSON object a line")
     parser.add_argument(
         "--version",
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for name, (host, port) in simulator.addresses.items():
-            sys.stdout.write(f"{name} {host}:{port}\n")
+            sys.stdout.write(f"{name} [{host}]:{port}\n" if ":" in host else f"{name} {host}:{port}\n")
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         over.wait()

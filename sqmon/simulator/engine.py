@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import struct
 from functools import partial
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from sqmon.simulator import control
 from sqmon.simulator.columns import Column
 from sqmon.simulator.faults import Fault
+from sqmon.simulator.picker import Picker, TlsPicker
 from sqmon.simulator.session import Session
 from sqmon.simulator.world import World
 
@@ -33,30 +33,16 @@ class Listener:
         """Accept connections; OSError when the port is taken."""
         if self._server is None:
             loop = asyncio.get_running_loop()
-            # IPv4 alone, because the clients know nothing else and a name may have two addresses.
-            self._server = await loop.create_server(self._factory, self.host, self.port, family=socket.AF_INET, ssl=self._tls, backlog=512)
-            self.host, self.port = self._server.sockets[0].getsockname()
+            # One address alone: most clients know only IPv4, and a name may have addresses of both kinds.
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            self._server = await loop.create_server(self._factory, self.host, self.port, family=family, ssl=self._tls, backlog=512)
+            self.host, self.port = self._server.sockets[0].getsockname()[:2]
 
     def close(self) -> None:
         """Refuse connections."""
         if self._server is not None:
             self._server.close()
             self._server = None
-
-
-class Picker(asyncio.Protocol):
-    """Says at once where a worker is, whether or not it is there, and closes."""
-
-    def __init__(self, port: Callable[[], int]) -> None:
-        self._port = port
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)
-        host = transport.get_extra_info("sockname")[0].encode()
-        # One write: some clients read once and expect all of it.
-        transport.write(struct.pack("<i", len(host)) + host + struct.pack("<i", self._port()))
-        transport.close()
 
 
 class Engine:
@@ -83,9 +69,13 @@ class Engine:
         """A worker port, plain or TLS."""
         self.workers[name] = Listener(self._host, port, partial(Session, self._world, self._sessions, second=second), tls)
 
-    def add_picker(self, name: str, port: int, worker: str) -> None:
-        """A picker that hands out the worker port of that name."""
-        self.others[name] = Listener(self._host, port, partial(Picker, lambda: self.workers[worker].port))
+    def add_picker(self, name: str, port: int, worker: str, *, tls: Optional[ssl.SSLContext] = None) -> None:
+        """A picker that hands out the worker port of that name; with `tls` it speaks TLS to the clients that do."""
+
+        def number() -> int:
+            return self.workers[worker].port
+
+        self.others[name] = Listener(self._host, port, partial(Picker, number) if tls is None else partial(TlsPicker, number, tls))
 
     def add_control(self, port: int) -> None:
         """The control port, on loopback whatever the others are on: it has no password."""

@@ -23,7 +23,7 @@ class Simulator:
     """A SQreamDB worker, and what stands around it, on loopback; a context manager.
 
     A port of 0 is any free port, None is no such listener; the attributes of the same names tell the numbers.
-    `picker_port` hands out the worker's plain port, `picker_tls_port` its TLS port.
+    `picker_port` hands out the worker's plain port, `picker_tls_port` its TLS port, over TLS to a client that begins with it.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Simulator:
         if picker_port is not None:
             self._engine.add_picker("picker", picker_port, "worker")
         if picker_tls_port is not None:
-            self._engine.add_picker("picker_tls", picker_tls_port, "tls")
+            self._engine.add_picker("picker_tls", picker_tls_port, "tls", tls=context)
         if control_port is not None:
             self._engine.add_control(control_port)
         self._thread: Optional[threading.Thread] = None

@@ -161,6 +161,11 @@ def test_close_ends_the_sessions(simulator: Simulator) -> None:
         ({"database": "none"}, StatementError, "Database none no longer exists"),
         ({"clustered": True}, AddressError, "this is no server picker; leave out --clustered, or give the picker's port (usually 3108)"),
         ({"use_ssl": True}, AddressError, "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)"),
+        (
+            {"clustered": True, "use_ssl": True},
+            AddressError,
+            "this is no server picker; leave out --clustered, or give the picker's port (usually 3109)",
+        ),
         ({"host": "127.0.0.2"}, DatabaseError, "the connection was refused; is a worker running there? (--host, --port)"),
     ],
 )
@@ -170,6 +175,50 @@ def test_refused_login(simulator: Simulator, options: Mapping[str, Any], kind: t
         adapter.connect(PLENTY)
 
     assert (type(caught.value), str(caught.value)) == (kind, f"{options.get('host', '127.0.0.1')}:{simulator.port}: {text}")
+
+
+@pytest.mark.parametrize(
+    ("picker", "use_ssl", "text"),
+    [
+        (
+            "picker",
+            True,
+            (
+                "this picker names the port of a worker that does not speak TLS; leave out --use_ssl, or give the port of the picker for"
+                " TLS (usually 3109)"
+            ),
+        ),
+        (
+            "picker_tls",
+            False,
+            "the server closed the connection before the login; the picker for TLS (usually port 3109) needs --use_ssl",
+        ),
+    ],
+)
+def test_picker_of_the_other_kind(picker: str, text: str, *, use_ssl: bool) -> None:
+    """A cluster has a picker for plain workers and one for TLS, and the error names the right one's port."""
+    with Simulator(picker_port=0, tls_port=0, picker_tls_port=0) as simulator:
+        port = simulator.addresses[picker][1]
+        with contextlib.closing(database(port, clustered=True, use_ssl=use_ssl)) as adapter, pytest.raises(DatabaseError) as caught:
+            adapter.connect(PLENTY)
+
+    assert str(caught.value) == f"127.0.0.1:{port}: {text}"
+
+
+@pytest.mark.parametrize("options", [{}, {"clustered": True}, {"use_ssl": True}, {"clustered": True, "use_ssl": True}])
+def test_ipv6(options: dict[str, Any]) -> None:
+    """A worker, its picker and their TLS ports can be reached at ::1, and errors write that address as URLs do."""
+    name = ("picker" if options.get("clustered") else "") + ("_tls" if options.get("use_ssl") else "") or "worker"
+    with Simulator(host="::1", picker_port=0, tls_port=0, picker_tls_port=0, rows_locks=2) as simulator:
+        port = simulator.addresses[name.lstrip("_")][1]
+        with contextlib.closing(database(port, host="::1", **options)) as adapter:
+            adapter.connect(PLENTY)
+
+            assert len(ask(adapter)[1]) == 2
+        with contextlib.closing(database(port, host="::1", user="nobody", **options)) as adapter, pytest.raises(LoginError) as caught:
+            adapter.connect(PLENTY)
+
+    assert str(caught.value) == f"[::1]:{port}: Login failure: role 'nobody' doesn't exist"
 
 
 def test_locked_role(simulator: Simulator) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import socket
+import ssl
+import struct
 import time
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -276,8 +279,24 @@ def test_picker(simulator: Simulator) -> None:
     assert simulator.stats()["logins"] == 2
 
 
+def test_picker_speaks_tls_with_those_who_begin_it() -> None:
+    """JDBC sends a ClientHello to the picker, and takes its answer from a single read; what is neither silence nor TLS is cut off."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with Simulator(tls_port=0, picker_tls_port=0) as simulator:
+        address = ("127.0.0.1", simulator.picker_tls_port)
+        with socket.create_connection(address, timeout=5) as raw, context.wrap_socket(raw) as client:
+            answer = client.recv(100)
+        with socket.create_connection(address, timeout=5) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            refused = client.recv(100)
+
+    assert answer == struct.pack("<i9si", 9, b"127.0.0.1", simulator.tls_port)
+    assert refused == b""
+
+
 def test_picker_and_tls() -> None:
-    """The picker itself is plain."""
+    """pysqream speaks plainly with the picker, and TLS with the worker."""
     with Simulator(tls_port=0, picker_tls_port=0, server_version=None) as simulator:
         cursor = connect(simulator.picker_tls_port, clustered=True, use_ssl=True).cursor()
 
