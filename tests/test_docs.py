@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import io
 import json
 import re
@@ -20,6 +21,7 @@ from sqmon.cli import main
 from sqmon.cli.demo_view import View
 from sqmon.config import catalogue, metrics_file, options
 from sqmon.health.prometheus import PrometheusExporter
+from sqmon.simulator import Simulator, faults
 from sqmon.storage.writer import Sealed
 from tests.support import ROOT
 from tests.support.program import ended
@@ -130,6 +132,19 @@ def test_table_of_the_simulators_options_agrees() -> None:
             assert rows[name][1] == f"`{action.default}`"
         elif action.nargs == 0:
             assert rows[name][1] == "off"
+
+
+def test_control_commands_of_the_simulator_agree() -> None:
+    """The tables hold every command of the control port and every key of a fault, each with all its values."""
+    commands = {
+        key for row in tables(SIMULATOR, "command", "does") for text in names_in(row[0]) for key in json.loads(text.replace("...", ""))
+    }
+    keys = {names_in(name)[0]: set(names_in(text)) for name, text in tables(SIMULATOR, "key", "is")}
+
+    assert commands == set(Simulator()._engine.commands)
+    assert set(keys) == {field.name for field in dataclasses.fields(faults.Fault)}
+    assert set(faults.STEPS) == keys["step"]
+    assert set(faults.ACTIONS) == keys["action"] - {"connect"}
 
 
 def test_polled_metrics_agree_with_the_catalogue() -> None:
