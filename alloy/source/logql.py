@@ -64,6 +64,17 @@ def extreme(kind: str, query: str, value: str, *labels: str, over: str = NOW) ->
     return f'{kind} by ({", ".join((*PLACE, *labels))}) ({kind}_over_time({query} | unwrap {name} | __error__="" [{over}]))'
 
 
+def largest(limit: int, query: str, value: str, *labels: str, over: str = NOW, per_place: bool = False) -> str:
+    """Return the `limit` groups with the largest maxima of a number, in all or for each place; for groups without a bound.
+
+    By default Loki refuses a query with more than 500 series, and over HTTP it does so before topk makes them fewer,
+    since it splits most functions into shards. quantile_over_time is not split, and its quantile 1 is the maximum.
+    """
+    by = f" by ({', '.join(PLACE)})" if per_place else ""
+    groups = ", ".join((*PLACE, *labels))
+    return f'topk{by} ({limit}, quantile_over_time(1, {query} | unwrap {identifier(value)} | __error__="" [{over}]) by ({groups}))'
+
+
 def per_poll(query: str, metric: str, *labels: str, over: str = NOW, site: str = "") -> str:
     """Return how many lines a poll has in each group, as the mean of the range: polls without such a line count too."""
     where = f'| event="poll" | target="{metric}" | status=~"ok|empty"'

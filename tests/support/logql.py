@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import operator
 import re
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Union
+from collections import Counter
+from pathlib import Path
+from typing import Callable, Mapping, NamedTuple, Optional, Union
+
+import yaml
+
+from tests.support import ROOT
+from tests.support.logql_lines import COMPARISONS, Entry, Sample, filled, formatted, matches, parsed, seconds, tokens, unquoted, unwrapped
 
 Labels = frozenset[tuple[str, str]]
 Vector = dict[Labels, float]
 Value = Union[float, Vector]
 
-_TOKEN = re.compile(
-    r'\s+|(?P<string>"(?:[^"\\]|\\.)*"|`[^`]*`)|(?P<duration>\d+[smhd])\b|(?P<number>\d+(?:\.\d+)?)'
-    r"|(?P<name>[A-Za-z_]\w*)|(?P<sign>=~|!~|!=|>=|<=|==|[=<>/*+\-(){}\[\],|])"
-)
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
-    ">": operator.gt,
-    "<": operator.lt,
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-}
 _ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
     "/": operator.truediv,
     "*": operator.mul,
@@ -31,37 +25,66 @@ _ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
 }
 
 
-class Entry(NamedTuple):
-    """A line as Loki has it: its time in seconds, the labels of its stream with the structured metadata, and its text."""
+class Limits(NamedTuple):
+    """What of Loki's configuration decides whether a query is answered, and with which lines; the defaults are Loki's."""
 
-    time: float
-    labels: Mapping[str, str]
-    line: str
+    series: int = 500  # limits_config.max_query_series
+    look_back_s: float = 9660.0  # ingester.query_store_max_look_back_period: older lines are hidden until they are flushed
+
+    @classmethod
+    def of(cls, path: Path) -> Limits:
+        """Return those of a configuration file."""
+        settings = yaml.safe_load(path.read_text("utf-8"))
+        look_back = settings.get("ingester", {}).get("query_store_max_look_back_period")
+        return cls(
+            settings["limits_config"].get("max_query_series", cls().series),
+            seconds(look_back) if look_back else cls().look_back_s,
+        )
 
 
-class Sample(NamedTuple):
-    """A line on its way through a query; `value` once it was unwrapped."""
+DEFAULTS = Limits()
+SHIPPED = Limits.of(ROOT / "alloy" / "loki" / "loki.yaml")
 
-    time: float
-    labels: dict[str, str]
-    line: str
-    value: float = 1.0
+
+class TooManySeriesError(Exception):
+    """Loki answers 400, and a rule has the health `err`: it fires nothing."""
+
+
+class _Leg(dict[frozenset[tuple[str, str]], float]):
+    """A result that Loki computes in shards when it is asked over HTTP, so that the limit holds before anything makes it smaller."""
+
+
+class _Aggregated(_Leg):
+    """The same, once each shard has aggregated its part; a further aggregation needs the parts put together."""
 
 
 class Query:
-    """One query at one moment."""
+    """One query at one moment, asked over HTTP as Grafana does, or by the ruler, which doesn't shard; nothing is flushed yet."""
 
-    def __init__(self, text: str, entries: list[Entry], now: float) -> None:
-        self._tokens = list(_tokens(text))
+    def __init__(self, text: str, entries: list[Entry], now: float, *, limits: Limits = DEFAULTS, in_ruler: bool = False) -> None:
+        self._tokens = list(tokens(text))
         self._place = 0
-        self._entries = entries
+        self._entries = [entry for entry in entries if now - entry.time <= limits.look_back_s]
         self._now = now
+        self._limits = limits
+        self._in_ruler = in_ruler
 
     def result(self) -> Vector:
-        """Evaluate; ValueError for what isn't understood."""
-        value = self._sets()
+        """Evaluate; ValueError for what isn't understood, TooManySeriesError for what Loki refuses."""
+        value = self._whole(self._sets())
         if self._place != len(self._tokens) or not isinstance(value, dict):
             raise ValueError(f"not understood: {self._tokens[self._place :]}")
+        return self._limited(value)
+
+    def _whole(self, value: Value) -> Value:
+        """Put the parts of the shards together."""
+        if isinstance(value, _Leg) and not self._in_ruler:
+            self._limited(value)
+        return value
+
+    def _limited(self, value: Vector) -> Vector:
+        if len(value) > self._limits.series:
+            raise TooManySeriesError(f"maximum of series ({self._limits.series}) reached for a single query")
         return value
 
     def lines(self) -> list[Sample]:
@@ -107,7 +130,7 @@ class Query:
         while self._peek() in ("or", "and", "unless"):
             word = self._take()
             on = self._matching()
-            right = self._compared()
+            left, right = self._whole(left), self._whole(self._compared())
             assert isinstance(left, dict)
             assert isinstance(right, dict)
             ours, theirs = {_part(labels, on) for labels in left}, {_part(labels, on) for labels in right}
@@ -119,9 +142,9 @@ class Query:
 
     def _compared(self) -> Value:
         left = self._calculated()
-        while self._peek() in _COMPARISONS:
-            compare = _COMPARISONS[self._take()]
-            right = self._calculated()
+        while self._peek() in COMPARISONS:
+            compare = COMPARISONS[self._take()]
+            left, right = self._whole(left), self._calculated()
             assert isinstance(left, dict)
             assert not isinstance(right, dict)
             left = {labels: value for labels, value in left.items() if compare(value, right)}
@@ -132,7 +155,7 @@ class Query:
         while self._peek() in _ARITHMETIC:
             calculate = _ARITHMETIC[self._take()]
             on = self._matching()
-            right = self._single()
+            left, right = self._whole(left), self._whole(self._single())
             assert isinstance(left, dict)
             if isinstance(right, dict):
                 others = {_part(labels, on): value for labels, value in right.items()}
@@ -175,11 +198,23 @@ class Query:
         self._take(")")
         assert isinstance(inner, dict)
         if kind == "topk":
-            return dict(sorted(inner.items(), key=lambda item: -item[1])[:limit])
+            self._whole(inner)
+            best = sorted(inner.items(), key=lambda item: -item[1])
+            places: Counter[Labels] = Counter()
+            kept = {}
+            for labels, value in best:
+                places[_part(labels, by)] += 1
+                if places[_part(labels, by)] <= limit:
+                    kept[labels] = value
+            return kept
         groups: dict[Labels, list[float]] = {}
         for labels, value in inner.items():
             groups.setdefault(_part(labels, by), []).append(value)
-        return {labels: _AGGREGATIONS[kind](values) for labels, values in groups.items()}
+        found = {labels: _AGGREGATIONS[kind](values) for labels, values in groups.items()}
+        if type(inner) is _Leg:
+            return _Aggregated(found)
+        self._whole(inner)
+        return found
 
     def _replaced(self) -> Vector:
         self._take("(")
@@ -187,7 +222,7 @@ class Query:
         words = []
         while self._peek() == ",":
             self._take()
-            words.append(_unquoted(self._take()))
+            words.append(unquoted(self._take()))
         self._take(")")
         assert isinstance(inner, dict)
         target, text, source, pattern = words
@@ -198,27 +233,35 @@ class Query:
 
     def _over_time(self, function: str) -> Vector:
         self._take("(")
+        if function == "quantile_over_time":
+            self._take("1")
+            self._take(",")
         samples, equal = self._log_query()
         self._take("[")
-        duration = self._take()
-        seconds = int(duration[:-1]) * _UNITS[duration[-1]]
+        span = seconds(self._take())
         self._take("]")
         self._take(")")
+        by = None
+        if self._peek() == "by":
+            self._take()
+            by = self._names()
         groups: dict[Labels, list[Sample]] = {}
         for sample in samples:
-            if self._now - seconds < sample.time <= self._now:
-                groups.setdefault(frozenset(item for item in sample.labels.items() if item[1]), []).append(sample)
+            if self._now - span < sample.time <= self._now:
+                labels = frozenset(item for item in sample.labels.items() if item[1])
+                groups.setdefault(_part(labels, by), []).append(sample)
         if function == "absent_over_time":
             return {} if groups else {frozenset(equal.items()): 1.0}
-        return {labels: _OVER_TIME[function](found, seconds) for labels, found in groups.items()}
+        result = {labels: _OVER_TIME[function](found, span) for labels, found in groups.items()}
+        return result if function in _NOT_SHARDED else _Leg(result)
 
     def _log_query(self) -> tuple[list[Sample], dict[str, str]]:
         self._take("{")
         samples = [Sample(entry.time, dict(entry.labels), entry.line) for entry in self._entries]
         equal = {}
         while self._peek() != "}":
-            name, sign, text = self._take(), self._take("=", "!=", "=~", "!~"), _unquoted(self._take())
-            samples = [sample for sample in samples if _matches(sample, name, sign, text)]
+            name, sign, text = self._take(), self._take("=", "!=", "=~", "!~"), unquoted(self._take())
+            samples = [sample for sample in samples if matches(sample, name, sign, text)]
             if sign == "=":
                 equal[name] = text
             if self._peek() == ",":
@@ -233,106 +276,55 @@ class Query:
         word = self._take()
         if word == "unwrap":
             name = self._take()
-            return [_unwrapped(sample, name) for sample in samples]
+            return [unwrapped(sample, name) for sample in samples]
         if word in ("json", "label_format"):
             pairs = []
             while True:
-                name, _, text = self._take(), self._take("="), _unquoted(self._take())
+                name, _, text = self._take(), self._take("="), unquoted(self._take())
                 pairs.append((name, text))
                 if self._peek() != ",":
                     break
                 self._take()
-            return [(_parsed if word == "json" else _formatted)(sample, pairs) for sample in samples]
+            return [(parsed if word == "json" else formatted)(sample, pairs) for sample in samples]
         if word == "line_format":
-            template = _unquoted(self._take())
-            return [sample._replace(line=_filled(template, sample.labels)) for sample in samples]
-        sign, text = self._take("=", "!=", "=~", "!~"), _unquoted(self._take())
-        return [sample for sample in samples if _matches(sample, word, sign, text)]
-
-
-def _tokens(text: str) -> Iterator[str]:
-    place = 0
-    while place < len(text):
-        found = _TOKEN.match(text, place)
-        if found is None:
-            raise ValueError(f"not understood: {text[place:]}")
-        place = found.end()
-        if found.lastgroup:
-            yield found[0]
-
-
-def _unquoted(token: str) -> str:
-    return token[1:-1] if token.startswith("`") else str(json.loads(token))
+            template = unquoted(self._take())
+            return [sample._replace(line=filled(template, sample.labels)) for sample in samples]
+        sign, text = self._take("=", "!=", "=~", "!~", *COMPARISONS), self._take()
+        return [sample for sample in samples if matches(sample, word, sign, text if sign in COMPARISONS else unquoted(text))]
 
 
 def _part(labels: Labels, names: Optional[list[str]]) -> Labels:
     return labels if names is None else frozenset(item for item in labels if item[0] in names)
 
 
-def _matches(sample: Sample, name: str, sign: str, text: str) -> bool:
-    value = sample.labels.get(name, "")
-    found = value == text if sign in ("=", "!=") else re.fullmatch(text, value) is not None
-    return found == (sign in ("=", "=~"))
+def _time(sample: Sample) -> float:
+    return sample.time
 
 
-def _parsed(sample: Sample, pairs: list[tuple[str, str]]) -> Sample:
-    try:
-        record = json.loads(sample.line)
-    except ValueError:
-        return sample._replace(labels={**sample.labels, "__error__": "JSONParserErr"})
-    found = {}
-    for name, key in pairs:
-        value = record.get(key)
-        found[f"{name}_extracted" if name in sample.labels else name] = (
-            "" if value is None else value if isinstance(value, str) else json.dumps(value)
-        )
-    return sample._replace(labels={**sample.labels, **found})
-
-
-def _formatted(sample: Sample, pairs: list[tuple[str, str]]) -> Sample:
-    labels = dict(sample.labels)
-    for name, template in pairs:
-        labels[name] = _filled(template, labels)
-    return sample._replace(labels=labels)
-
-
-def _filled(template: str, labels: Mapping[str, str]) -> str:
-    """A template of `{{.name}}` and `{{ or .name .other }}`, which is the first that isn't empty."""
-
-    def value(found: re.Match[str]) -> str:
-        return next((labels[word[1:]] for word in found[1].split() if labels.get(word[1:])), "")
-
-    filled = re.sub(r"\{\{ ?(?:or )?(\.\w+(?: \.\w+)*) ?\}\}", value, template)
-    assert "{{" not in filled, template
-    return filled
-
-
-def _unwrapped(sample: Sample, name: str) -> Sample:
-    labels = {key: value for key, value in sample.labels.items() if key != name}
-    try:
-        return sample._replace(labels=labels, value=float(sample.labels.get(name, "")))
-    except ValueError:
-        return sample._replace(labels={**labels, "__error__": "SampleExtractionErr"})
-
-
-def _grown(samples: list[Sample], seconds: float) -> float:
+def _grown(samples: list[Sample], span: float) -> float:
     """How much a counter grew per second, a smaller number than before being a new beginning."""
-    values = [sample.value for sample in sorted(samples)]
-    return sum(after - before if after >= before else after for before, after in zip(values, values[1:])) / seconds
+    values = [sample.value for sample in sorted(samples, key=_time)]
+    return sum(after - before if after >= before else after for before, after in zip(values, values[1:])) / span
 
 
+_NOT_SHARDED = ("quantile_over_time", "last_over_time", "rate_counter")
 _AGGREGATIONS: Mapping[str, Callable[[list[float]], float]] = {"sum": sum, "max": max, "min": min, "count": len}
 _OVER_TIME: Mapping[str, Callable[[list[Sample], float], float]] = {
     "count_over_time": lambda samples, _: float(len(samples)),
-    "rate": lambda samples, seconds: len(samples) / seconds,
-    "bytes_rate": lambda samples, seconds: sum(len(sample.line.encode()) for sample in samples) / seconds,
+    "rate": lambda samples, span: len(samples) / span,
+    "bytes_rate": lambda samples, span: sum(len(sample.line.encode()) for sample in samples) / span,
     "max_over_time": lambda samples, _: max(sample.value for sample in samples),
     "min_over_time": lambda samples, _: min(sample.value for sample in samples),
     "sum_over_time": lambda samples, _: sum(sample.value for sample in samples),
+    "quantile_over_time": lambda samples, _: max(sample.value for sample in samples),  # of 1
+    "last_over_time": lambda samples, _: max(samples, key=_time).value,
     "rate_counter": _grown,
 }
 
 
-def evaluated(text: str, entries: list[Entry], now: float) -> list[tuple[dict[str, str], float]]:
+def evaluated(
+    text: str, entries: list[Entry], now: float, *, limits: Limits = DEFAULTS, in_ruler: bool = False
+) -> list[tuple[dict[str, str], float]]:
     """Return what an instant query finds."""
-    return [(dict(labels), value) for labels, value in Query(text, entries, now).result().items()]
+    query = Query(text, entries, now, limits=limits, in_ruler=in_ruler)
+    return [(dict(labels), value) for labels, value in query.result().items()]

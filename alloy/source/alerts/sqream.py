@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from alloy.source import thresholds
 from alloy.source.alerts.alert import Alert
-from alloy.source.logql import count, events, extreme, per_poll, rows
+from alloy.source.logql import count, events, extreme, largest, per_poll, rows
 
 _LOCK = ("statement_id", "username", "locked_object", "lock_mode")
 _STATEMENT = ("statementid", "user_name", "service")
+_ALERTS = 20  # of one rule for one cluster: more would tell nobody more
 _HELD = "Held for {{ $value | humanizeDuration }} by statement {{ $labels.statement_id }} of {{ $labels.username }}. "
 _WHO = "Statement {{ $labels.statementid }} of {{ $labels.user_name }} in service {{ $labels.service }}: "
 
 
+def _largest(query: str, value: str, *labels: str) -> str:
+    return largest(_ALERTS, query, value, *labels, per_place=True)
+
+
 def _lock(where: str, seconds: float) -> str:
     query = rows("show_locks", *_LOCK, "is_statement_active", "lock_age_s", where=where)
-    return f"{extreme('max', query, 'lock_age_s', *_LOCK)} > {seconds:g}"
+    return f"{_largest(query, 'lock_age_s', *_LOCK)} > {seconds:g}"
 
 
 def _statement(status: str, age: str, seconds: float) -> str:
     where = f'| statementstatus=~"(?i){status}" | is_self!="true"'
     query = rows("show_server_status", *_STATEMENT, "statementstatus", "is_self", age, where=where)
-    return f"{extreme('max', query, age, *_STATEMENT)} > {seconds:g}"
+    return f"{_largest(query, age, *_STATEMENT)} > {seconds:g}"
 
 
 def _queue() -> str:

@@ -1,12 +1,19 @@
-"""Locks: who holds what for how long, which lock nobody will release, and whose statements hold the most."""
+"""The dashboard of locks: who holds what for how long, which lock nobody will release, whose statements hold the most."""
 
 from __future__ import annotations
 
 from alloy.source import thresholds
 from alloy.source.dashboards.panels import Section, above, board, course, lines, listing, number, series
-from alloy.source.logql import NOW, SITE, extreme, per_poll, rows
+from alloy.source.logql import NOW, SITE, extreme, largest, per_poll, rows
 
 _LOCK = ("statement_id", "username", "locked_object", "lock_mode")
+
+
+def _objects() -> str:
+    """Return how many objects each statement holds, from one number for each lock; see `largest` for its form."""
+    query = rows("show_locks", "statement_id", "username", "locked_object", "poll", site=SITE)
+    by = "cluster, instance, statement_id, username"
+    return f'topk(50, count by ({by}) (last_over_time({query} | unwrap poll | __error__="" [{NOW}]) by ({by}, locked_object)))'
 
 
 def locks() -> str:
@@ -14,31 +21,40 @@ def locks() -> str:
     held = rows("show_locks", *_LOCK, "is_statement_active", "server", "lock_age_s", site=SITE)
     orphaned = rows("show_locks", *_LOCK, "is_statement_active", "lock_age_s", where='| is_statement_active="0"', site=SITE)
     exclusive = rows("show_locks", *_LOCK, "lock_age_s", where='| lock_mode=~"(?i)exclusive"', site=SITE)
-    objects = rows("show_locks", "statement_id", "username", "locked_object", site=SITE)
-    per_object = f"sum by (cluster, instance, statement_id, username, locked_object) (count_over_time({objects} [{NOW}]))"
+    lasting = rows("show_locks", "lock_age_s", where=f"| lock_age_s > {thresholds.LOCK_SECONDS:g}", site=SITE)
     age = {"unit": "s", "thresholds": above(thresholds.LOCK_SECONDS)}
     return board(
         "locks",
         "SQreamDB: locks",
-        "Who holds what for how long, and which of it nobody will release.",
+        "Who holds what for how long, and which locks nobody will release.",
         [
             Section(
                 "Now",
                 [
-                    number("Locks", "Mean of the polls within two minutes.", per_poll(held, "show_locks", site=SITE), decimals=1),
-                    number("Oldest lock", "Within two minutes.", extreme("max", held, "lock_age_s"), **age),
+                    number("Locks", "Mean of the polls within two minutes.", per_poll(held, "show_locks", site=SITE), decimals=1, span=5),
+                    number("Oldest lock", "Within two minutes.", extreme("max", held, "lock_age_s"), span=5, **age),
+                    number(
+                        "Lasting locks now",
+                        "Held for longer than SqreamLastingLock allows, as the mean of the polls; the alert names the twenty oldest.",
+                        per_poll(lasting, "show_locks", site=SITE),
+                        decimals=1,
+                        thresholds=above(1),
+                        span=5,
+                    ),
                     number(
                         "Orphaned locks now",
                         "Locks whose statement is not active, as the mean of the polls; SQreamDB tells from 4.7 on.",
                         per_poll(orphaned, "show_locks", site=SITE),
                         decimals=1,
                         thresholds=above(1),
+                        span=5,
                     ),
                     number(
                         "Exclusive locks",
                         "Mean of the polls within two minutes; these are what others wait for.",
                         per_poll(exclusive, "show_locks", site=SITE),
                         decimals=1,
+                        span=4,
                     ),
                 ],
             ),
@@ -47,16 +63,16 @@ def locks() -> str:
                 [
                     listing(
                         "Who holds what, for how long",
-                        "Every lock of the last two minutes.",
-                        extreme("max", held, "lock_age_s", *_LOCK, "is_statement_active", "server"),
+                        "The hundred oldest locks of the last two minutes.",
+                        largest(100, held, "lock_age_s", *_LOCK, "is_statement_active", "server"),
                         "held",
                         (*_LOCK, "is_statement_active", "server"),
                         **age,
                     ),
                     listing(
                         "Orphaned locks",
-                        "Their statement is not active any more, so it will not release them.",
-                        extreme("max", orphaned, "lock_age_s", *_LOCK),
+                        "Their statement is no longer active, so it won't release them; the fifty oldest.",
+                        largest(50, orphaned, "lock_age_s", *_LOCK),
                         "held",
                         _LOCK,
                         unit="s",
@@ -64,8 +80,8 @@ def locks() -> str:
                     ),
                     listing(
                         "Blockers",
-                        "Exclusive locks, oldest first: everybody else who wants the object waits.",
-                        extreme("max", exclusive, "lock_age_s", *_LOCK),
+                        "The fifty oldest exclusive locks: everybody else who wants the object waits.",
+                        largest(50, exclusive, "lock_age_s", *_LOCK),
                         "held",
                         _LOCK,
                         span=12,
@@ -73,8 +89,8 @@ def locks() -> str:
                     ),
                     listing(
                         "Objects per statement",
-                        "How many objects one statement holds.",
-                        f"count by (cluster, instance, statement_id, username) ({per_object})",
+                        "How many objects one statement holds; the fifty statements with the most.",
+                        _objects(),
                         "objects",
                         ("statement_id", "username"),
                         span=12,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alloy.source import thresholds
 from alloy.source.dashboards import licence
 from alloy.source.dashboards.panels import Section, above, board, course, listing, number, series
-from alloy.source.logql import NOW, SITE, extreme, per_poll, rows
+from alloy.source.logql import NOW, SITE, extreme, largest, per_poll, rows
 
 _STATUS = "show_server_status"
 _OTHERS = '| is_self!="true"'
@@ -19,7 +19,7 @@ def overview() -> str:
     running = rows(_STATUS, "instanceid", "statementstatus", "is_self", where=f'{_OTHERS} | statementstatus=~"(?i)execut.*"', site=SITE)
     waiting = rows(_STATUS, "service", "statementstatus", where='| statementstatus=~"(?i)in queue"', site=SITE)
     who = ("statementid", "user_name", "statementstatus", "service", "instanceid")
-    longest = extreme("max", rows(_STATUS, *who, "is_self", "statement_age_s", where=_OTHERS, site=SITE), "statement_age_s", *who)
+    longest = largest(20, rows(_STATUS, *who, "is_self", "statement_age_s", where=_OTHERS, site=SITE), "statement_age_s", *who)
     locks = rows("show_locks", "lock_age_s", "is_statement_active", site=SITE)
     worker = ("instance_id", "server_ip", "server_port", "connection_status")
     heartbeat = extreme("max", nodes, "last_heartbeat", *worker)
@@ -80,8 +80,8 @@ def overview() -> str:
                 [
                     listing(
                         "Longest statements",
-                        "In any status, within two minutes.",
-                        f"topk(20, {longest})",
+                        "The twenty oldest in any status, within two minutes.",
+                        longest,
                         "age",
                         who,
                         unit="s",

@@ -71,6 +71,7 @@ def number(
     thresholds: Any = None,
     mappings: Sequence[Any] = (),
     beside_course: bool = False,
+    span: int = 6,
 ) -> Panel:
     """Return the latest value of each cluster and sqmon in large digits."""
     panel = (
@@ -87,7 +88,7 @@ def number(
         .mappings(list(mappings))
         .unit(unit)
         .no_value("none")
-        .span(6)
+        .span(span)
         .height(_HEIGHT if beside_course else 5)
     )
     return panel if decimals is None else panel.decimals(decimals)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alloy.source import thresholds
 from alloy.source.dashboards.panels import Section, above, board, course, lines, listing, number, series
-from alloy.source.logql import SITE, extreme, per_poll, rows
+from alloy.source.logql import SITE, extreme, largest, per_poll, rows
 
 _STATUS = "show_server_status"
 _WHO = ("statementid", "user_name", "service", "clientip")
@@ -15,7 +15,7 @@ _STATE = (*_WHO, "statementstatus")
 def _statements(where: str, age: str, *labels: str) -> str:
     columns = dict.fromkeys((*labels, "statementstatus", "is_self", age))
     query = rows(_STATUS, *columns, where=f'| is_self!="true" {where}', site=SITE)
-    return f"topk(50, {extreme('max', query, age, *labels)})"
+    return largest(50, query, age, *labels)
 
 
 def _mean(where: str, *labels: str, over: str = "2m") -> str:
@@ -64,7 +64,7 @@ def statements() -> str:
                 [
                     listing(
                         "Longest statements",
-                        "Running, longest first.",
+                        "The fifty that have run longest.",
                         _statements(executing, "statement_age_s", *_WHERE),
                         "running",
                         _WHERE,
@@ -73,7 +73,7 @@ def statements() -> str:
                     ),
                     listing(
                         "Waiting statements",
-                        "In a queue, longest first.",
+                        "The fifty that have waited longest.",
                         _statements(queued, "status_age_s", *_WHO),
                         "waiting",
                         _WHO,
