@@ -11,11 +11,12 @@ from typing import Iterator
 import pytest
 
 from tests.alloy.test_dashboards import PANELS, QUERIES, filled
-from tests.alloy.test_rules import FIRES, NOW, QUIET, RULE, Case, Site, cases
+from tests.alloy.test_rules import FIRES, QUIET, RULE, Case, cases
 from tests.support.agents import LABELS, Agent, Lines, seconds_under_way, torn, written_over_stops
 from tests.support.logql import evaluated
 from tests.support.loki import Loki, loki, program
 from tests.support.program import wait_until
+from tests.support.sites import EVALUATED, Site
 
 RECORDS, SEGMENTS = 20_000, 11
 STREAM = '{job="sqmon", metric="show_locks", cluster="chain"}'
@@ -100,7 +101,7 @@ def pushed(server: Loki, name: str, site: Site) -> list[tuple[dict[str, str], fl
     """Give Loki the lines of a case under a cluster of its own, and return what its rule finds."""
     entries = [entry._replace(labels={**entry.labels, "cluster": name}) for entry in site.entries]
     server.push(entries)
-    return server.vector(at_site(RULE[name.partition("-")[0]]["expr"], name), NOW)
+    return server.vector(at_site(RULE[name.partition("-")[0]]["expr"], name), EVALUATED)
 
 
 def by_labels(found: list[tuple[dict[str, str], float]]) -> list[tuple[list[tuple[str, str]], float]]:
@@ -117,7 +118,7 @@ def test_alert_fires_in_loki(server: Loki, name: str, case: Case) -> None:
     found = pushed(server, f"{name}-fires-{time.monotonic_ns()}", site)
 
     assert found
-    assert by_labels(found) == by_labels(evaluated(RULE[name]["expr"], site.entries, NOW))
+    assert by_labels(found) == by_labels(evaluated(RULE[name]["expr"], site.entries, EVALUATED))
 
 
 @pytest.mark.parametrize(("name", "case"), cases(QUIET))

@@ -19,7 +19,8 @@ from sqmon.simulator import Simulator
 from sqmon.storage.reader import segments
 from tests.alloy.test_agent_config import LABELS
 from tests.support import ROOT
-from tests.support.logql import Entry, Query, evaluated
+from tests.support.logql import Query, evaluated
+from tests.support.logql_lines import Entry
 from tests.support.program import service, wait_until
 
 GRAFANA = ROOT / "alloy" / "grafana"
@@ -271,6 +272,7 @@ def filled(query: str) -> str:
 
 # What shows trouble that this run doesn't have, or that the simulated cluster has only now and then.
 SOMETIMES_EMPTY = {
+    ("locks", "Lasting locks now"),
     ("locks", "Orphaned locks"),
     ("locks", "Orphaned locks now"),
     ("overview", "Queue per service"),

@@ -6,16 +6,19 @@ import json
 
 import pytest
 
-from tests.alloy.test_dashboards import PANELS, filled
-from tests.alloy.test_rules import NEW_LOCKS, NOW, RULE, STATUS, Age, Site, own
-from tests.support.logql import DEFAULTS, SHIPPED, Entry, TooManySeriesError, evaluated
+from tests.alloy.test_dashboards import PANELS, Panel, filled
+from tests.alloy.test_rules import RULE
+from tests.records.test_computed import NEW_LOCKS
+from tests.support.logql import DEFAULTS, SHIPPED, TooManySeriesError, evaluated
+from tests.support.logql_lines import Entry
+from tests.support.sites import EVALUATED, NOW, STATUS, Age, Site, own
 
 MANY = 1247
-LAST = NOW + 1  # the rows of a poll lie some nanoseconds after its start
 _LINES = (
     '{job="sqmon", metric="show_locks"} | json statement_id="statement_id", username="username", locked_object="locked_object", '
     'lock_mode="lock_mode", lock_age_s="lock_age_s" | unwrap lock_age_s | __error__="" [2m]'
 )
+_OLD_LINES = '{job="sqmon", metric="show_locks"} | json lock_age_s="lock_age_s" | lock_age_s > 1800'
 _GROUPS = "(cluster, instance, statement_id, username, locked_object, lock_mode)"
 _SHIPPED_ONCE = f"max by {_GROUPS} (max_over_time({_LINES}))"
 
@@ -46,12 +49,7 @@ def crowded() -> Site:
         (f"topk by (cluster, instance) (20, quantile_over_time(1, {_LINES}) by {_GROUPS}) > 1800", 20, 20),
         (f"topk(20, last_over_time({_LINES}) by {_GROUPS}) > 1800", 20, 20),
         (f"max by (cluster, instance) (max_over_time({_LINES})) > 1800", 1, 1),
-        (
-            'sum by (cluster, instance) (count_over_time({job="sqmon", metric="show_locks"} | json lock_age_s="lock_age_s" '
-            "| lock_age_s > 1800 [2m]))",
-            1,
-            1,
-        ),
+        (f"sum by (cluster, instance) (count_over_time({_OLD_LINES} [2m]))", 1, 1),
     ],
 )
 def test_interpreter_limits_series_as_loki_does(crowded: Site, query: str, over_http: int | None, in_ruler: int | None) -> None:
@@ -59,7 +57,7 @@ def test_interpreter_limits_series_as_loki_does(crowded: Site, query: str, over_
 
     def series(*, ruler: bool) -> int | None:
         try:
-            return len(evaluated(query, crowded.entries, LAST, in_ruler=ruler))
+            return len(evaluated(query, crowded.entries, EVALUATED, in_ruler=ruler))
         except TooManySeriesError:
             return None
 
@@ -80,16 +78,16 @@ CROWDED = {
 @pytest.mark.parametrize("ruler", [True, False])
 def test_rule_needs_no_raised_limit(crowded: Site, name: str, ruler: bool) -> None:
     """With Loki's default of 500 series a rule for locks or statements names the twenty oldest of 1,247."""
-    found = evaluated(RULE[name]["expr"], crowded.entries, LAST, limits=DEFAULTS, in_ruler=ruler)
+    found = evaluated(RULE[name]["expr"], crowded.entries, EVALUATED, limits=DEFAULTS, in_ruler=ruler)
 
     if name in CROWDED:
         assert len(found) == 20
 
 
 @pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.kind != "logs"], ids=lambda panel: f"{panel.board}-{panel.title}")
-def test_panel_needs_no_raised_limit(crowded: Site, panel: object) -> None:
+def test_panel_needs_no_raised_limit(crowded: Site, panel: Panel) -> None:
     """Grafana asks over HTTP, where Loki limits each shard before anything makes the result smaller."""
-    assert len(evaluated(filled(panel.query), crowded.entries, LAST, limits=DEFAULTS)) <= 500  # type: ignore[attr-defined]
+    assert len(evaluated(filled(panel.query), crowded.entries, EVALUATED, limits=DEFAULTS)) <= 500
 
 
 def test_shipped_loki_shows_lines_of_an_outage_when_they_come() -> None:
@@ -103,4 +101,4 @@ def test_shipped_loki_shows_lines_of_an_outage_when_they_come() -> None:
 
 def test_shipped_loki_answers_queries_with_a_series_for_each_lock(crowded: Site) -> None:
     """Nobody's own query fails for 1,247 locks."""
-    assert len(evaluated(_SHIPPED_ONCE, crowded.entries, LAST, limits=SHIPPED)) == MANY
+    assert len(evaluated(_SHIPPED_ONCE, crowded.entries, EVALUATED, limits=SHIPPED)) == MANY

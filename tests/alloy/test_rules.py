@@ -2,153 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
-import time
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from typing import Any, Callable, Sequence
 
 import pytest
 import yaml
 
 from alloy.source import thresholds
 from alloy.source.generated import rules as written_rules
-from sqmon.config.time_zone import zone_of
-from sqmon.records.computed import Computation
-from sqmon.records.encoder import Encoder
-from sqmon.result import by_column
 from tests.records.test_computed import NEW_LOCKS, OLD_LOCKS
 from tests.support import ROOT
-from tests.support.logql import Entry, evaluated
+from tests.support.logql import evaluated
+from tests.support.sites import EVALUATED, LICENCE, NODES, OLD_STATS, STATS, STATUS, Site, licence, lock, node, own, statement
 
 RULES = ROOT / "alloy" / "loki" / "rules.yaml"
-NOW = int(time.time())
-"""When the rules are evaluated: Loki takes no lines of another week."""
-
-STATUS = (
-    "service",
-    "instanceid",
-    "serverip",
-    "user_name",
-    "statementid",
-    "statement",
-    "statementstarttime",
-    "statementstatus",
-    "statementstatusstart",
-)
-NODES = ("server_ip", "server_port", "connection_id", "instance_id", "last_heartbeat", "connection_status")
-STATS = ("timestamp", "server_ip", "server_port", "msg", "count", "average", "max", "max_timestamp", "variance")
-OLD_STATS = ("ts", "server_ip", "server_port", "msg", "m_count", "m_average", "m_max", "m_max_timestamp", "m_variance")
-LICENCE = (
-    "compressed_cluster_size",
-    "uncompressed_cluster_size",
-    "compress_type",
-    "cluster_size_limit",
-    "expiration_date",
-    "is_date_expired",
-    "is_size_exceeded",
-    "cluster_size_left",
-)
-OWN = "select show_server_status();"
-
-
-class Site:
-    """The lines of one sqmon, as an agent would label them."""
-
-    def __init__(self, cluster: str = "prod") -> None:
-        self.cluster = cluster
-        self.entries: list[Entry] = []
-        self._encoders: dict[str, Encoder] = {}
-        self._polls = 0
-
-    def polls(
-        self, metric: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]], *, at: Iterable[float] = range(0, 600, 30)
-    ) -> Site:
-        """Poll `rows` at these times before now, with the computed columns and with the event of each poll."""
-        computation = Computation(metric, query=OWN, user="sqream", zone=zone_of("UTC"))
-        kept = list(rows)
-        for ago in sorted(at, reverse=True):
-            self._polls += 1
-            nanoseconds = int((NOW - ago) * 1e9)
-            rows_then = [tuple(_written(value, ago) for value in row) for row in kept]
-            extended = computation.extended(by_column([*columns], rows_then), computation.at(nanoseconds))
-            for batch in self._encoder(metric).part(extended, poll=self._polls, poll_rows=len(kept), started_ns=nanoseconds):
-                self._add(metric, batch.data)
-            self.event("poll", at=ago, target=metric, status="ok" if kept else "empty", rows=len(kept))
-        return self
-
-    def event(self, event: str, level: str = "info", at: float = 10, **fields: Any) -> Site:
-        """Write an event of sqmon."""
-        self._add("sqmon", self._encoder("sqmon").event(level, event, fields, now_ns=int((NOW - at) * 1e9)).data)
-        return self
-
-    def _encoder(self, metric: str) -> Encoder:
-        return self._encoders.setdefault(metric, Encoder(metric, f"run-{self.cluster}"))
-
-    def _add(self, metric: str, data: bytes) -> None:
-        for line in data.decode().splitlines():
-            record = json.loads(line)
-            seconds = _seconds(record["ts"])
-            labels = {"job": "sqmon", "cluster": self.cluster, "instance": "host", "filename": f"/{metric}.jsonl", "metric": metric}
-            labels.update({"run_id": record["run_id"]}, **({"level": record["level"]} if "level" in record else {}))
-            self.entries.append(Entry(seconds, labels, line))
-
-
-class Age(NamedTuple):
-    """A time that was so long before now, or before each poll, written as the server writes it: the day first or the year first."""
-
-    seconds: float
-    form: str = "%Y-%m-%d %H:%M:%S"
-    of_poll: bool = False
-
-
-def _written(value: Any, poll_ago: float) -> Any:
-    if isinstance(value, Age):
-        since = NOW - value.seconds - (poll_ago if value.of_poll else 0)
-        return f"{dt.datetime.fromtimestamp(since, dt.timezone.utc):{value.form}}"
-    return value
-
-
-def _seconds(text: str) -> float:
-    return dt.datetime.fromisoformat(text[:26] + "+00:00").timestamp()
-
-
-def lock(seconds: float, columns: Sequence[str] = NEW_LOCKS, active: int = 1) -> tuple[Any, ...]:
-    """A row of show_locks whose lock is that old."""
-    row = (
-        "7",
-        "insert into t",
-        "etl",
-        "10.0.0.1",
-        5000,
-        "table$t",
-        "Exclusive",
-        Age(seconds, "%d-%m-%Y %H:%M:%S"),
-        Age(seconds),
-        active,
-        1,
-    )
-    return row[: len(columns)]
-
-
-def statement(status: str, started: float, since: float, number: int = 11, service: str = "sqream") -> tuple[Any, ...]:
-    """A row of show_server_status."""
-    return (service, "node_1", "10.0.0.1", "etl", number, "select 1", Age(started), status, Age(since))
-
-
-def own(seconds: float = 0) -> tuple[Any, ...]:
-    """The poll's own row, which show_server_status always has."""
-    return ("monitor", "node_9", "10.0.0.9", "sqream", 1, OWN, Age(seconds, of_poll=True), "Executing", Age(seconds, of_poll=True))
-
-
-def node(name: str, heartbeat: float = 2) -> tuple[Any, ...]:
-    """A row of show_cluster_nodes."""
-    return ("10.0.0.1", 5000, 3, name, heartbeat, "available")
-
-
-def licence(used: float = 10, days: int = 365, expired: object = 0, exceeded: object = 0) -> tuple[Any, ...]:
-    """A row of get_license_info with a limit of 100."""
-    return (used, 3 * used, "compressed", 100, Age(-days * 86400, "%Y-%m-%d"), expired, exceeded, 100 - used)
 
 
 def status(*rows: tuple[Any, ...]) -> Site:
@@ -307,7 +175,7 @@ def test_alert_fires(name: str, case: Case) -> None:
     """For the cluster that has the trouble, and not for the one beside it that is well."""
     well = [entry for healthy in HEALTHY for entry in healthy().entries]
     beside = [entry._replace(labels={**entry.labels, "cluster": "other"}) for entry in well]
-    found = evaluated(RULE[name]["expr"], case().entries + beside, NOW)
+    found = evaluated(RULE[name]["expr"], case().entries + beside, EVALUATED)
 
     assert {labels["cluster"] for labels, _ in found} == {"prod"}
 
@@ -315,19 +183,19 @@ def test_alert_fires(name: str, case: Case) -> None:
 @pytest.mark.parametrize(("name", "case"), cases(QUIET))
 def test_alert_stays_quiet(name: str, case: Case) -> None:
     """Just below the threshold, for other statuses, and where the server lacks the columns."""
-    assert evaluated(RULE[name]["expr"], case().entries, NOW) == []
+    assert evaluated(RULE[name]["expr"], case().entries, EVALUATED) == []
 
 
 @pytest.mark.parametrize("name", RULE)
 @pytest.mark.parametrize("number", range(len(HEALTHY)))
 def test_healthy_cluster_is_quiet(name: str, number: int) -> None:
     """Whatever of it is looked at."""
-    assert evaluated(RULE[name]["expr"], HEALTHY[number]().entries, NOW) == []
+    assert evaluated(RULE[name]["expr"], HEALTHY[number]().entries, EVALUATED) == []
 
 
 def test_nothing_at_all_is_silence() -> None:
     """Also where Loki has never had a line, so that no cluster can be named."""
-    assert evaluated(RULE["SqmonSilent"]["expr"], [], NOW) == [({"job": "sqmon", "metric": "sqmon"}, 1.0)]
+    assert evaluated(RULE["SqmonSilent"]["expr"], [], EVALUATED) == [({"job": "sqmon", "metric": "sqmon"}, 1.0)]
 
 
 @pytest.mark.parametrize("name", RULE)

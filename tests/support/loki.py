@@ -18,7 +18,7 @@ from typing import Any, Iterator, Optional
 import pytest
 
 from tests.support import ROOT
-from tests.support.logql import Entry
+from tests.support.logql_lines import Entry
 from tests.support.program import wait_until
 
 ALLOY = ROOT / "alloy"
