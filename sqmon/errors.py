@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 
+def shown(text: str) -> str:
+    """Return `text` as one line that every terminal and every file takes: what is not printable is written as an escape.
+
+    The names of files may hold what is not UTF-8, and what others say may hold line ends and a terminal's control characters.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
 class SqmonError(Exception):
-    """What is wrong, where, and what to do, in one line; `cli` turns it into exit code 1 without a traceback."""
+    """What is wrong, where, and what to do, in one line; the command line turns it into exit code 1 without a traceback."""
 
 
 class ConfigError(SqmonError):
     """A file or an option that can't be used; `problems` holds every one of them, each with its place."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = [shown(problem) for problem in problems]
+        super().__init__("\n".join(self.problems))
 
 
 class DatabaseError(SqmonError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 import traceback
 from typing import Mapping, NoReturn, Optional, Protocol, Sequence, cast
@@ -48,6 +49,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     name = words.pop(0) if words and not words[0].startswith("-") else "run"
     if name not in COMMANDS:
         _usage(f"unknown command {name!r}; the commands are {', '.join(COMMANDS)}")
+    if name == "run":
+        # From the first moment: a reload that comes too early must not be what ends the service. It reads the file after its checks.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     command = load(name)
     parser = parser_of(name, command)
     options.environment_defaults(parser, command.OPTIONS, os.environ)

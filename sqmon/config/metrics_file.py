@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import collections
+import difflib
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any, Optional, Union
 
 import msgspec
 
-from sqmon.config import catalogue, read_only
+from sqmon.config import catalogue, custom_query, read_only, small_file
 from sqmon.config.settings import Metric
-from sqmon.errors import ConfigError
+from sqmon.errors import ConfigError, shown
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _RESERVED = {"sqmon": "is the name of the service's own stream", "current": "is the name of the directory of links"}
+_SCHEMA = "$schema"
 _SHORTEST = 0.05
 _LONGEST = 366 * 86400.0
+_LARGEST_FILE = 1 << 20
+_MOST_METRICS = 100
+_MOST_PROBLEMS = 20
+_MOST_DIGITS = 30
+_LONGEST_SHOWN = 60
 
 
-class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+class _Entry(msgspec.Struct):
     """A value of the metrics file in its long form."""
 
-    interval: Union[int, float, str]
-    timeout: Union[int, float, str, None] = None
+    interval: Any
+    timeout: Any = None
     query: Optional[str] = None
+    allow_functions: list[str] = []
+    """What the query may call besides the functions that are known to be read-only."""
     allow_state_change: bool = False
+
+
+_FIELDS = _Entry.__struct_fields__
 
 
 def defaults(query_timeout: Optional[float] = None) -> list[Metric]:
@@ -39,13 +51,15 @@ def defaults(query_timeout: Optional[float] = None) -> list[Metric]:
 
 def read(path: Optional[Path], query_timeout: Optional[float] = None) -> list[Metric]:
     """Return the metrics of the file, or the catalogue's five for None; raises ConfigError with every problem."""
-    if path is None:
-        return defaults(query_timeout)
+    return defaults(query_timeout) if path is None else parse(content(path), str(path), query_timeout)
+
+
+def content(path: Path) -> bytes:
+    """Return the bytes of the file; raises ConfigError for one that can't be read, which is any that isn't a small regular file."""
     try:
-        text = path.read_bytes()
+        return small_file.read(path, _LARGEST_FILE)
     except OSError as error:
         raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
-    return parse(text, str(path), query_timeout)
 
 
 def default_timeout(interval: float) -> float:
@@ -55,41 +69,68 @@ def default_timeout(interval: float) -> float:
 
 def parse(text: bytes, place: str, query_timeout: Optional[float] = None) -> list[Metric]:
     """Return the metrics that `text` describes; raises ConfigError with every problem, each with `place` and the entry it is in."""
-    try:
-        entries = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_pairs)
-    except UnicodeDecodeError:
-        raise ConfigError([f"{place}: is not UTF-8 text"]) from None
-    except json.JSONDecodeError as error:
-        if not text.strip():
-            raise ConfigError([f'{place}: is empty; write for example {{"show_locks": 2}}']) from None
-        raise ConfigError([f"{place}:{error.lineno}:{error.colno}: is not JSON: {error.msg[0].lower()}{error.msg[1:]}"]) from None
-    if not isinstance(entries, _Pairs):
-        raise ConfigError([f'{place}: must be an object of metric names and seconds, like {{"show_locks": 2}}'])
-    if not entries.pairs:
-        raise ConfigError([f'{place}: names no metric; write for example {{"show_locks": 2}}'])
+    pairs = _pairs(text, place)
     problems: list[str] = []
     metrics: dict[str, Metric] = {}
-    for name, value in entries.pairs:
-        if name in metrics:
-            problems.append(f"{place}: {name}: is there twice")
+    seen = set()
+    for name, value in pairs:
+        if len(problems) >= _MOST_PROBLEMS:
+            problems[_MOST_PROBLEMS:] = [f"{place}: and more, which are told when these are put right"]
+            break
+        if name == _SCHEMA:
             continue
+        if name in seen:
+            problems.append(f"{place}: {_shown(name)}: appears twice")
+            continue
+        seen.add(name)
         try:
             metrics[name] = _metric(name, value, query_timeout)
         except ConfigError as error:
-            problems.extend(f"{place}: {name}{problem}" for problem in error.problems)
+            problems.extend(f"{place}: {_shown(name)}{problem}" for problem in error.problems)
+    if len(metrics) > _MOST_METRICS:
+        problems.append(f"{place}: names {len(metrics)} metrics; each is a process and a login of its own, so {_MOST_METRICS} is the most")
+    elif not seen:
+        problems.append(f'{place}: names no metric; write for example {{"show_locks": 2}}')
     if problems:
         raise ConfigError(problems)
     return list(metrics.values())
 
 
-class _Pairs:
-    """A JSON object with its pairs in order, so that a name given twice can be seen."""
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        self.pairs = pairs
+class _Object(list[tuple[str, Any]]):
+    """A JSON object as its pairs in order, so that a name that is given twice can be seen."""
 
 
-_pairs = _Pairs
+def _pairs(text: bytes, place: str) -> _Object:
+    """Return the pairs of the object that `text` is in JSON; raises ConfigError for whatever else it is."""
+    try:
+        found = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_Object, parse_int=_whole_number)
+    except UnicodeDecodeError:
+        raise ConfigError([f"{place}: is not UTF-8 text"]) from None
+    except RecursionError:
+        raise ConfigError([f"{place}: is nested too deeply"]) from None
+    except json.JSONDecodeError as error:
+        if not text.decode("utf-8-sig").strip():
+            raise ConfigError([f'{place}: is empty; write for example {{"show_locks": 2}}']) from None
+        raise ConfigError([f"{place}:{error.lineno}:{error.colno}: is not JSON: {error.msg[0].lower()}{error.msg[1:]}"]) from None
+    if not isinstance(found, _Object):
+        raise ConfigError([f'{place}: must be an object of metric names and seconds, like {{"show_locks": 2}}'])
+    return found
+
+
+def _whole_number(digits: str) -> Union[int, float]:
+    # Python refuses to read integers of more than 4300 digits, and no double holds one of more than 309.
+    return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
+
+
+def _shown(value: Any) -> str:
+    """Return a name or a value of the file for people: printable, and no longer than it helps."""
+    if isinstance(value, str):
+        text = shown(value[: _LONGEST_SHOWN + 1])
+    elif isinstance(value, (list, tuple)):
+        text = "an object" if isinstance(value, _Object) else "a list"
+    else:
+        text = json.dumps(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _metric(name: str, value: Any, query_timeout: Optional[float]) -> Metric:
@@ -97,20 +138,20 @@ def _metric(name: str, value: Any, query_timeout: Optional[float]) -> Metric:
     if name in _RESERVED:
         raise ConfigError([f": {_RESERVED[name]}; choose another name"])
     if not _NAME.match(name):
-        raise ConfigError([": is no metric name; use lower-case letters, digits and _, a letter first"])
+        raise ConfigError([": is no metric name; use lower-case letters, digits and _, a letter first, at most 64 in all"])
     entry = _entry(value)
     problems = []
     interval = timeout = None
     try:
         interval = _seconds(entry.interval)
     except ValueError as error:
-        problems.append(f".interval: {error}" if isinstance(value, _Pairs) else f": {error}")
+        problems.append(f".interval: {error}" if isinstance(value, _Object) else f": {error}")
     if entry.timeout is not None:
         try:
             timeout = _seconds(entry.timeout)
         except ValueError as error:
             problems.append(f".timeout: {error}")
-    refusal = _refusal(name, entry)
+    refusal = "" if interval is None else _refusal(name, entry)
     if refusal:
         problems.append(refusal)
     if problems or interval is None:
@@ -125,13 +166,19 @@ def _metric(name: str, value: Any, query_timeout: Optional[float]) -> Metric:
 
 
 def _entry(value: Any) -> _Entry:
-    if not isinstance(value, _Pairs):
-        return _Entry(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else _Entry(repr(value))
-    names = [name for name, _ in value.pairs]
-    if len(set(names)) < len(names):
-        raise ConfigError([f".{name}: is there twice" for name in sorted({name for name in names if names.count(name) > 1})])
+    if not isinstance(value, _Object):
+        return _Entry(value)
+    names = collections.Counter(name for name, _ in value)
+    problems = [f".{_shown(name)}: appears twice" for name in _FIELDS if names[name] > 1]
+    for name in [name for name in names if name not in _FIELDS][:_MOST_PROBLEMS]:
+        nearest = difflib.get_close_matches(name[:_LONGEST_SHOWN], _FIELDS, n=1)
+        problems.append(f".{_shown(name)}: is unknown; {f'did you mean {nearest[0]}?' if nearest else 'known are ' + ', '.join(_FIELDS)}")
+    if "interval" not in names:
+        problems.append(".interval: is missing; give a number of seconds")
+    if problems:
+        raise ConfigError(problems)
     try:
-        return msgspec.convert(dict(value.pairs), _Entry)
+        return msgspec.convert(dict(value), _Entry)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$")
         raise ConfigError([f"{path.rstrip('`')}: {text[0].lower()}{text[1:]}"]) from None
@@ -139,9 +186,10 @@ def _entry(value: Any) -> _Entry:
 
 def _seconds(value: Any) -> float:
     """Return `value` as a number of seconds; raises ValueError with the end of a sentence."""
-    if isinstance(value, str):
-        raise ValueError(f"{value!r} is not a number of seconds")  # noqa: TRY004 - its text is what is caught and told
-    if not math.isfinite(value) or value <= 0:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        text = f"'{_shown(value)}'" if isinstance(value, str) else _shown(value)
+        raise ValueError(f"{text} is not a number of seconds")  # noqa: TRY004 - its text is what is caught and told
+    if not value > 0:  # which NaN isn't either
         raise ValueError(f"{value} must be greater than 0")
     if not _SHORTEST <= value <= _LONGEST:
         raise ValueError(f"{value} must be from {_SHORTEST} to {_LONGEST:.0f} seconds")
@@ -153,14 +201,26 @@ def _refusal(name: str, entry: _Entry) -> str:
     if entry.allow_state_change and (name != read_only.RESET or entry.query is not None):
         return f".allow_state_change: is for {read_only.RESET} alone"
     if entry.query is not None:
-        problem = read_only.problem(entry.query)
-        return f".query: {problem}" if problem else ""
+        return _query_refusal(entry.query, entry.allow_functions)
+    if entry.allow_functions:
+        return ".allow_functions: is for a query"
     if name == read_only.RESET and not entry.allow_state_change:
-        return f': {read_only.STATE_CHANGING[name]}; if that is wanted: {{"interval": 86400, "allow_state_change": true}}'
+        asked = f'"{name}": {{"interval": {entry.interval:g}, "allow_state_change": true}}'
+        return f": {read_only.STATE_CHANGING[name]}, which a number alone does not ask for; if that is wanted, write {asked}"
     change = read_only.state_change(name)
     if change and not entry.allow_state_change:
         return f": {change}, so it is never polled"
     return "" if change else _unknown_or_incomplete(name)
+
+
+def _query_refusal(query: str, allowed: list[str]) -> str:
+    for function in allowed:
+        if not _NAME.match(function):
+            return f".allow_functions: {_shown(function)} is no name of a function in lower case"
+        if read_only.state_change(function):
+            return f".allow_functions: {function} {read_only.state_change(function)}, so it is never polled"
+    problem = custom_query.problem(query, allowed)
+    return f".query: {problem}" if problem else ""
 
 
 def _unknown_or_incomplete(name: str) -> str:

@@ -1,15 +1,18 @@
-"""Which SQL texts may be sent to the server as a metric."""
+"""Which functions only read, and which of the others change what."""
 
 from __future__ import annotations
 
-import re
 from typing import Mapping
+
+from sqmon.config.catalogue import FUNCTIONS
 
 RESET = "reset_leveldb_stats"
 """The one state-changing function that sites need: the statistics only ever accumulate, so somebody resets them daily."""
 
 STATE_CHANGING: Mapping[str, str] = {
     "shutdown_server": "shuts the server down",
+    "abort_server": "ends the server",
+    "backup_metadata": "writes files on the server",
     "release_defunct_locks": "releases locks, which makes some statements fail",
     RESET: "resets the metadata statistics",
     "grant_usage_on_service_to_all_roles": "grants rights to every role",
@@ -24,6 +27,7 @@ STATE_CHANGING: Mapping[str, str] = {
     "cleanup_extents": "deletes data files",
     "cleanup_discarded_chunks": "deletes data files",
     "rechunk": "rewrites a table's chunks",
+    "rechunk_include_all": "rewrites a table's chunks",
     "recompile_view": "changes a view",
     "recompile_saved_query": "changes a saved query",
     "save_query": "creates a saved query",
@@ -51,8 +55,28 @@ STATE_CHANGING: Mapping[str, str] = {
 }
 """Functions that are never polled: name -> what it would do, as the end of a sentence."""
 
-_QUOTED = re.compile(r"""'(?:[^']|'')*'|"((?:[^"]|"")*)\"""")
-_CALL = re.compile(r"([a-z_][a-z0-9_$]*)\s*\(")
+READ_ONLY_UTILITIES = frozenset(
+    """
+    data_read_metrics get_catalogs get_chunk_info get_columns get_extent_info get_schemas get_sqream_server_version
+    get_statement_locks get_statement_permissions get_table_types get_tables get_type_info get_views is_table_exists is_view_exists
+    list_saved_queries show_conf_extended show_db_info show_instance_services show_last_node_info
+    """.split()  # noqa: SIM905 - names
+)
+"""SQreamDB's functions that only read, besides those of the catalogue: they need arguments, or say nothing of the server's health."""
+
+SQL_FUNCTIONS = frozenset(
+    """
+    abs acos ascii asin atan atn2 avg cast ceil ceiling char_length charindex chr coalesce concat corr cos cot count covar_pop covar_samp
+    crc64 cume_dist curdate current_date current_timestamp date_part dateadd datediff datepart decode degrees dense_rank eomonth exp
+    extract first_value floor from_unixts from_unixtsms getdate greatest hex_to_int is_ascii is_castable isnull isprefixof lag
+    last_value lead least left len length log log10 lower ltrim max min mod mode nth_value ntile nullif octet_length patindex
+    percent_rank percentile_cont percentile_disc pi position power radians rank regexp_count regexp_instr regexp_replace
+    regexp_substr repeat replace reverse right round row_number rtrim sign sin sqrt square stddev stddev_pop stddev_samp substr
+    substring sum sysdate tan text_to_array to_hex to_unixts to_unixtsms trim trunc upper var_pop var_samp variance
+    array char datetime decimal double float nchar numeric nvarchar text varchar
+    """.split()  # noqa: SIM905 - names
+)
+"""SQL's own functions, and types that take arguments; none of them can change anything."""
 
 
 def call(function: str) -> str:
@@ -61,27 +85,10 @@ def call(function: str) -> str:
 
 
 def state_change(function: str) -> str:
-    """Return what `function` would do to the server (or put into the log) as the end of a sentence, or "" when it only reads."""
+    """Return what `function` would do to the server (or put into the log) as the end of a sentence, or "" when that is not known."""
     return STATE_CHANGING.get(function, "writes a file on the server" if function.startswith("export_") else "")
 
 
-def problem(query: str) -> str:
-    """Return what is wrong with a custom query as the end of a sentence, or "" for one read-only statement.
-
-    Only one `select` is allowed, without comments (they could hide what is called from this check), and without a call to a function
-    that changes the server.
-    """
-    code = _QUOTED.sub(lambda quoted: " '' " if quoted[1] is None else " " + re.sub(r"\W", "_", quoted[1]) + " ", query)
-    if re.search(r"--|/\*", code):
-        return "must not hold comments"
-    if code.replace("''", "").count("'") or '"' in code:
-        return "has a quote that is never closed"
-    statement = code.strip().rstrip(";").strip().lower()
-    if not re.match(r"select\b", statement):
-        return "must start with select"
-    if ";" in statement:
-        return "must be one statement"
-    for name in _CALL.findall(statement):
-        if state_change(name):
-            return f"calls {name}, which {state_change(name)}"
-    return ""
+def only_reads(function: str) -> bool:
+    """Return whether `function` is known to change nothing."""
+    return function in FUNCTIONS or function in READ_ONLY_UTILITIES or function in SQL_FUNCTIONS

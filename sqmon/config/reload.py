@@ -1,11 +1,11 @@
-"""The metrics file of a running service: noticed when it changes, read whole, believed only when it is valid."""
+"""The metrics file of a service: read whole at the start, and again when it may have changed; believed only when it is valid."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
-from sqmon.config.metrics_file import read
+from sqmon.config import metrics_file
 from sqmon.config.settings import Metric
 from sqmon.errors import ConfigError
 
@@ -16,14 +16,14 @@ _PATIENCE_SECONDS = 2.0
 class MetricsFile:
     """What the file said last, and whether it is time to look again.
 
-    A storm of saves costs one reading per quarter of a second, the last one included. A file that is wrong is called wrong when it has
-    been left alone for a moment, since it may have been half written, or after two seconds.
+    A storm of saves costs one reading per quarter of a second, the last one included. Since a file may be half written, it is called
+    wrong only when it has been left alone for a moment, or after two seconds.
     """
 
     def __init__(self, path: Path, query_timeout: Optional[float]) -> None:
         self.path = path
         self._query_timeout = query_timeout
-        self._content = _content(path)
+        self._known: Union[bytes, str, None] = None
         self._wrong_since: Optional[float] = None
         self._left_alone = True
         self._look_at: Optional[float] = None
@@ -33,6 +33,11 @@ class MetricsFile:
     def due(self) -> float:
         """When `reread` is worth calling, in monotonic seconds."""
         return float("inf") if self._look_at is None else self._look_at
+
+    def read(self) -> list[Metric]:
+        """Return the metrics as the file has them now; raises ConfigError. What `reread` compares with is what was read here."""
+        self._known = _content(self.path)
+        return self._parsed(self._known)
 
     def touched(self, now: float) -> None:
         """Take note that something happened to the file."""
@@ -45,25 +50,31 @@ class MetricsFile:
         left_alone, self._left_alone = self._left_alone, True
         self._look_at, self._looked_at = None, now
         content = _content(self.path)
-        if content == self._content:
+        if content == self._known:
             self._wrong_since = None
             return None
         try:
-            metrics = read(self.path, self._query_timeout)
+            metrics = self._parsed(content)
         except ConfigError:
             if self._wrong_since is None:
                 self._wrong_since = now
             if not left_alone and now - self._wrong_since < _PATIENCE_SECONDS:
                 self._look_at = now + _QUIET_SECONDS
                 return None
-            self._content, self._wrong_since = content, None
+            self._known, self._wrong_since = content, None
             raise
-        self._content, self._wrong_since = content, None
+        self._known, self._wrong_since = content, None
         return metrics
 
+    def _parsed(self, content: Union[bytes, str]) -> list[Metric]:
+        if isinstance(content, str):
+            raise ConfigError([content])
+        return metrics_file.parse(content, str(self.path), self._query_timeout)
 
-def _content(path: Path) -> Optional[bytes]:
+
+def _content(path: Path) -> Union[bytes, str]:
+    """Return the bytes of the file, or why there are none."""
     try:
-        return path.read_bytes()
-    except OSError:
-        return None
+        return metrics_file.content(path)
+    except ConfigError as error:
+        return str(error)

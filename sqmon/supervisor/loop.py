@@ -40,6 +40,7 @@ class Supervisor:
         events: EventStream,
         journal: Journal,
         *,
+        file: Optional[MetricsFile],
         context: ForkServerContext,
         clock: Clock,
         health: Publisher,
@@ -54,7 +55,7 @@ class Supervisor:
         self._journal = journal
         self._gate = LoginGate(self._password_digest)
         self._selector = selectors.DefaultSelector()
-        self._file = MetricsFile(settings.metrics_file, settings.query_timeout) if settings.metrics_file else None
+        self._file = file
         self._config_problems: list[str] = []
         self._health = health
         self._sweeper = sweeper
@@ -102,7 +103,10 @@ class Supervisor:
         watcher = Watcher(self._file.path, wake.poke)
         trouble = watcher.start()
         if trouble:
-            self._events.write("warning", "config_rejected", problems=f"{self._file.path}: can't be watched, so send SIGHUP: {trouble}")
+            text = f"{self._file.path}: is looked at once a second, since the kernel does not tell of changes: {trouble}"
+            self._events.write("warning", "check", check="watch_metrics_file", verdict="warning", text=text)
+        # It may have changed since it was read, which is as long ago as the start-up checks took.
+        self._file.touched(self._clock.monotonic())
         return watcher
 
     def _turn(self, wake: Wakeup) -> None:

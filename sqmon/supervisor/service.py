@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Iterable, Optional
 from sqmon import __version__
 from sqmon.clock import SystemClock
 from sqmon.config import metrics_file
+from sqmon.config.reload import MetricsFile
 from sqmon.config.settings import Metric, SegmentOutput, Settings
 from sqmon.errors import SqmonError
 from sqmon.health.publisher import Publisher
@@ -36,7 +37,8 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
     have said why when a check fails.
     """
     settings.connection.password.read()
-    metrics = metrics_file.read(settings.metrics_file, settings.query_timeout)
+    file = MetricsFile(settings.metrics_file, settings.query_timeout) if settings.metrics_file is not None else None
+    metrics = metrics_file.defaults(settings.query_timeout) if file is None else file.read()
     clock = SystemClock()
     streams = streams_of(settings.output)
     with _Stoppable(), streams.reserved():
@@ -64,7 +66,7 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
         sweeper = Sweeper(output, settings.retention, events, clock=clock) if isinstance(output, SegmentOutput) else None
         journal = Journal(events, before.absences, clock=clock)
         Supervisor(
-            settings, metrics, events, journal, context=context, clock=clock, health=health, sweeper=sweeper, notifier=notifier
+            settings, metrics, events, journal, file=file, context=context, clock=clock, health=health, sweeper=sweeper, notifier=notifier
         ).run()
         if exporter is not None:
             exporter.close()
@@ -117,9 +119,13 @@ def _about(settings: Settings, streams: Streams, metrics: list[Metric]) -> dict[
 
 
 class _Stoppable:
-    """Until the supervisor takes over, SIGTERM is what Ctrl-C is."""
+    """Until the supervisor takes over, SIGTERM does what Ctrl-C does, and SIGHUP nothing: the metrics file is read again after the checks.
+
+    SIGHUP is ignored rather than caught, since the forkserver inherits that: before it has handlers of its own, the signal would end it.
+    """
 
     def __enter__(self) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, _interrupt)
 
     def __exit__(self, *_: object) -> None:

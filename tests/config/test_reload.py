@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from sqmon.config.file_watch import Watcher
 from sqmon.config.reload import MetricsFile
-from sqmon.errors import ConfigError
+from sqmon.errors import ConfigError, shown
 from sqmon.simulator import Simulator
 from tests.support.program import service, wait_until
 
@@ -152,6 +153,7 @@ def test_half_written_file_is_not_called_wrong(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     save(path, {"show_locks": 1})
     file = MetricsFile(path, None)
+    file.read()
 
     path.write_text('{"show_locks": 2, "show_clu', "utf-8")
     file.touched(10.0)
@@ -172,6 +174,7 @@ def test_wrong_file_under_a_storm_is_called_wrong_after_two_seconds(tmp_path: Pa
     path = tmp_path / "m.json"
     save(path, {"show_locks": 1})
     file, now = MetricsFile(path, None), 10.0
+    file.read()
     path.write_text("nonsense", "utf-8")
     told = False
     while not told and now < 13.0:
@@ -184,6 +187,182 @@ def test_wrong_file_under_a_storm_is_called_wrong_after_two_seconds(tmp_path: Pa
 
     assert told
     assert 12.0 <= now <= 12.5
+
+
+def test_what_is_read_is_what_later_readings_are_compared_with(tmp_path: Path) -> None:
+    """A change between the first reading and the first look is a change, however long the start-up checks took."""
+    path = tmp_path / "m.json"
+    save(path, {"show_locks": 1})
+    file = MetricsFile(path, None)
+    file.read()
+    save(path, {"show_locks": 2})
+
+    assert [metric.interval for metric in file.reread(10.0) or []] == [2.0]
+    assert file.reread(11.0) is None
+
+
+def test_file_that_can_not_be_read_is_wrong_until_it_can(tmp_path: Path) -> None:
+    """Each reason is told once, and the same content as before withdraws the complaint."""
+    path = tmp_path / "m.json"
+    save(path, {"show_locks": 1})
+    file = MetricsFile(path, None)
+    file.read()
+    path.rename(tmp_path / "aside")
+    for number, reason in enumerate(("No such file or directory", "it is not a regular file")):
+        if number:
+            os.mkfifo(path)
+        with pytest.raises(ConfigError, match=f"can't be read: {reason}"):
+            file.reread(10.0 + number)
+        assert file.reread(10.5 + number) is None
+
+    (tmp_path / "aside").rename(path)
+
+    assert [metric.interval for metric in file.reread(20.0) or []] == [1.0]
+
+
+def test_change_during_the_checks_is_loaded_after_them(simulator: Simulator, tmp_path: Path) -> None:
+    """Neither an edit nor a SIGHUP is lost or does harm while the service waits for the database."""
+    simulator.stop_worker()
+    with service(simulator.port, tmp_path / "logs", "--startup_timeout", "60", metrics=TWO) as run:
+        run.wait_for("check", verdict="retry")
+
+        save(tmp_path / "metrics.json", {**TWO, "show_version": 0.2})
+        os.kill(run.pid, signal.SIGHUP)
+        simulator.start_worker()
+
+        assert run.wait_for("config_reloaded")["added"] == "show_version"
+        run.wait_for_polls(*TWO, "show_version")
+        assert run.end() == 0
+
+
+def test_sighup_never_ends_a_service(simulator: Simulator, tmp_path: Path) -> None:
+    """Neither the supervisor nor the forkserver dies of it, from the time at which the program itself begins until its end."""
+
+    def ignores_or_catches() -> bool:
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{run.pid}/status").read_text("utf-8").splitlines())
+        return bool((int(status["SigIgn"], 16) | int(status["SigCgt"], 16)) & 1 << signal.SIGHUP - 1)
+
+    with service(simulator.port, tmp_path / "logs", metrics=TWO) as run:
+        wait_until(ignores_or_catches)
+        while len(run.events("poll")) < 10:
+            os.killpg(run.pid, signal.SIGHUP)
+            assert not run.ended, run.stderr
+            time.sleep(0.001)
+        assert run.events("worker_exit") == []
+        assert run.end() == 0
+
+
+def swapped_directory(place: Path, version: Any) -> None:
+    """Rename the directory of the file, and make it again."""
+    (place / "etc").rename(place / "old")
+    (place / "etc").mkdir()
+    save(place / "etc" / "metrics.json", version)
+
+
+def swapped_link(place: Path, version: Any) -> None:
+    """Make what was a file a link to another one."""
+    (place / "elsewhere").mkdir()
+    save(place / "elsewhere" / "new.json", version)
+    (place / "etc" / "link").symlink_to("../elsewhere/new.json")
+    (place / "etc" / "link").replace(place / "etc" / "metrics.json")
+
+
+def swapped_parent(place: Path, version: Any) -> None:
+    """Swap a link two directories above the file."""
+    (place / "next").mkdir()
+    save(place / "next" / "metrics.json", version)
+    (place / "etc").rename(place / "before")
+    (place / "etc").symlink_to("next")
+
+
+@pytest.mark.parametrize("change", [swapped_directory, swapped_link, swapped_parent])
+def test_what_the_path_leads_to_counts(simulator: Simulator, tmp_path: Path, change: Any) -> None:
+    """Whatever is renamed, made again or pointed elsewhere on the way to the file, its content is what is at the end of its path."""
+    (tmp_path / "etc").mkdir()
+    save(tmp_path / "etc" / "metrics.json", TWO)
+    with service(simulator.port, tmp_path / "logs", "--metrics_file", str(tmp_path / "etc" / "metrics.json")) as run:
+        run.wait_for_polls(*TWO)
+
+        change(tmp_path, {**TWO, "show_version": 1})
+
+        assert run.wait_for("config_reloaded", added="show_version")
+        before = run.latest()
+        # In place, so that it is the new target of a link that is edited.
+        (tmp_path / "etc" / "metrics.json").write_text(json.dumps(TWO), "utf-8")
+        run.wait_for("config_reloaded", after=before, removed="show_version")
+
+
+def test_rights_that_come_back_withdraw_the_complaint(simulator: Simulator, tmp_path: Path) -> None:
+    """Nothing but a chmod has to happen for it."""
+    (tmp_path / "metrics.json").write_text(json.dumps(TWO), "utf-8")
+    powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    with service(simulator.port, tmp_path / "logs", "--metrics_file", str(tmp_path / "metrics.json"), through=powerless) as run:
+        run.wait_for_polls(*TWO)
+
+        (tmp_path / "metrics.json").chmod(0)
+
+        assert run.wait_for("config_rejected")["problems"].endswith("can't be read: Permission denied")
+        (tmp_path / "metrics.json").chmod(0o600)
+        run.wait_for("config_reloaded", added="", changed="", removed="")
+        wait_until(lambda: "Permission denied" not in (tmp_path / "logs" / "status.json").read_text("utf-8"))
+
+
+def test_without_inotify_the_file_is_looked_at(simulator: Simulator, tmp_path: Path) -> None:
+    """A host whose watches are used up gets a warning, and its changes a second later."""
+    none_left = ["unshare", "--user", "--map-root-user", "sh", "-c", 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"', "sh"]
+    if subprocess.run([*none_left, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs user namespaces")
+    with service(simulator.port, tmp_path / "logs", metrics=TWO, through=none_left) as run:
+        told = run.wait_for("check", check="watch_metrics_file")
+        run.wait_for_polls(*TWO)
+
+        save(tmp_path / "metrics.json", {**TWO, "show_version": 1})
+
+        assert (told["level"], told["text"].partition(": ")[2]) == (
+            "warning",
+            "is looked at once a second, since the kernel does not tell of changes: inotify instance limit reached",
+        )
+        assert run.wait_for("config_reloaded")["added"] == "show_version"
+        assert run.end() == 0
+
+
+WRONG: tuple[bytes, ...] = (
+    b'{"show_locks": 1' + b"0" * 400 + b"}",
+    b'{"show_locks": ' + b"1" * 5000 + b"}",
+    b"[" * 100_000,
+    b'{"\\ud800": 1}',
+    b'{"show_locks": {"interval": 1, "query": "select \\ud800"}}',
+    b'{"show_locks": {"interval": 1, "\\ud800": 1}}',
+    b"\xff\xfe{\x00}\x00",
+    b"\x00" * 1000,
+    b"x" * (2 << 20),
+)
+
+
+def test_no_content_ends_a_service(simulator: Simulator, tmp_path: Path) -> None:
+    """Whatever is in the file, in a directory whose name is no text, is rejected, and the next good content is loaded."""
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe\x1b[2J"))
+    place.mkdir()
+    path = place / "metrics.json"
+    save(path, TWO)
+    with service(simulator.port, tmp_path / "logs", "--metrics_file", str(path)) as run:
+        run.wait_for_polls(*TWO)
+        for content in WRONG:
+            before = run.latest()
+            path.write_bytes(content)
+            problems = run.wait_for("config_rejected", after=before)["problems"]
+            assert "\\udcff\\udcfe\\x1b[2J/metrics.json" in problems
+            assert problems.isprintable()
+        path.unlink()
+        os.mkfifo(path)
+        run.wait_for("config_rejected", problems=f"{shown(str(path))}: can't be read: it is not a regular file")
+        path.unlink()
+        save(path, {"show_locks": 0.3})
+
+        run.wait_for("config_reloaded", removed="show_cluster_nodes")
+        run.wait_for_polls("show_locks")
+        assert "Traceback" not in run.stderr
+        assert run.end() == 0
 
 
 def test_reading_is_not_noticed_as_a_change(tmp_path: Path) -> None:
@@ -208,5 +387,5 @@ def test_reading_is_not_noticed_as_a_change(tmp_path: Path) -> None:
     finally:
         watcher.stop()
 
-    # Two saves, each a rename seen at its one end that has the file's name (and touch closes the file once).
-    assert len(noticed) <= 4
+    # Two saves, each a rename seen at its one end that has the file's name (and touch closes the file once), and two looks after each.
+    assert len(noticed) <= 8

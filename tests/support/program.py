@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Collection, Iterator, Mapping, NamedTuple, Optional, TypeVar
+from typing import Any, Callable, Collection, Iterator, Mapping, NamedTuple, Optional, Sequence, TypeVar
 
 from sqmon.storage.reader import StreamReader, segments
 
@@ -175,10 +175,12 @@ def service(
     metrics: Optional[Mapping[str, Any]] = None,
     environ: Optional[Mapping[str, str]] = None,
     log: Optional[Path] = None,
+    through: Sequence[str] = (),
 ) -> Iterator[Service]:
     """Run the service against the worker (or picker) at `port`; at the end no process of its session is left, whatever happened.
 
-    Its working directory is the parent of `log_dir`. Options that are given twice count as the last one says.
+    Its working directory is the parent of `log_dir`. Options that are given twice count as the last one says. `through` is a command
+    that turns itself into the one behind it, as setpriv does.
     """
     place = log_dir.parent
     place.mkdir(parents=True, exist_ok=True)
@@ -191,7 +193,7 @@ def service(
     old = segments(log_dir, "sqmon")
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            command(*words, *options),
+            [*through, *command(*words, *options)],
             cwd=place,
             env=environment(**environ or {}),
             stdin=subprocess.DEVNULL,
