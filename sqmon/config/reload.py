@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional, Union
+from typing import Callable, Optional, Union
 
 from sqmon.config import metrics_file
+from sqmon.config.file_watch import Watcher
 from sqmon.config.settings import Metric
 from sqmon.errors import ConfigError
 
@@ -28,6 +29,7 @@ class MetricsFile:
         self._left_alone = True
         self._look_at: Optional[float] = None
         self._looked_at = float("-inf")
+        self._watcher: Optional[Watcher] = None
 
     @property
     def due(self) -> float:
@@ -38,6 +40,17 @@ class MetricsFile:
         """Return the metrics as the file has them now; raises ConfigError. What `reread` compares with is what was read here."""
         self._known = _content(self.path)
         return self._parsed(self._known)
+
+    def watch(self, notice: Callable[[], None]) -> str:
+        """Have `notice` called, in another thread, when the file may have changed; return "" or why that takes up to a second."""
+        self._watcher = Watcher(self.path, notice)
+        trouble = self._watcher.start()
+        return trouble and f"{self.path}: is looked at once a second, since the kernel does not tell of changes: {trouble}"
+
+    def unwatch(self) -> None:
+        """End what `watch` began."""
+        if self._watcher is not None:
+            self._watcher.stop()
 
     def touched(self, now: float) -> None:
         """Take note that something happened to the file."""

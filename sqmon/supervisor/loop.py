@@ -9,7 +9,6 @@ from multiprocessing.context import ForkServerContext
 from typing import Optional
 
 from sqmon.clock import Clock
-from sqmon.config.file_watch import Watcher
 from sqmon.config.reload import MetricsFile
 from sqmon.config.settings import Metric, Settings
 from sqmon.errors import ConfigError, SqmonError
@@ -73,7 +72,8 @@ class Supervisor:
         """Keep the children going until SIGTERM or SIGINT, then stop them; at the end no child is left and `stop` is written."""
         wake = Wakeup(*_STOP_SIGNALS, signal.SIGHUP)
         self._selector.register(wake, selectors.EVENT_READ)
-        watcher = self._watch(wake)
+        if self._file is not None:
+            self._watch(self._file, wake)
         self._notifier.ready()
         try:
             while not self._stopped_by:
@@ -88,8 +88,8 @@ class Supervisor:
             for child in self._children:
                 child.kill()
                 self._journal.missing(child)
-            if watcher is not None:
-                watcher.stop()
+            if self._file is not None:
+                self._file.unwatch()
             wake.close()
             if self._sweeper is not None:
                 self._sweeper.close()
@@ -97,17 +97,11 @@ class Supervisor:
             self._events.close()
             self._tell_health(stopped=True)
 
-    def _watch(self, wake: Wakeup) -> Optional[Watcher]:
-        if self._file is None:
-            return None
-        watcher = Watcher(self._file.path, wake.poke)
-        trouble = watcher.start()
+    def _watch(self, file: MetricsFile, wake: Wakeup) -> None:
+        trouble = file.watch(wake.poke)
         if trouble:
-            text = f"{self._file.path}: is looked at once a second, since the kernel does not tell of changes: {trouble}"
-            self._events.write("warning", "check", check="watch_metrics_file", verdict="warning", text=text)
-        # It may have changed since it was read, which is as long ago as the start-up checks took.
-        self._file.touched(self._clock.monotonic())
-        return watcher
+            self._events.write("warning", "check", check="watch_metrics_file", verdict="warning", text=trouble)
+        file.touched(self._clock.monotonic())  # it was read before the start-up checks, which may have taken a while
 
     def _turn(self, wake: Wakeup) -> None:
         """Wait for the next thing to happen, and deal with all that has."""
