@@ -1,1 +1,1 @@
-"""The tests; tests.support.program starts the real thing, tests.simulator tests what it is tested against."""
+"""The tests: the wings of sqmon have directories of their own here, and tests.support has what tests share."""

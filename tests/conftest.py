@@ -1,4 +1,4 @@
-"""What all tests share: a simulator on free ports, and a driver of which everybody gets the copy that he expects."""
+"""Fixtures of all tests: a simulator on free ports, and the driver that is pinned."""
 
 from __future__ import annotations
 

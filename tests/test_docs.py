@@ -50,7 +50,7 @@ def tables(page: str, *headings: str) -> Iterator[list[str]]:
 
 
 def names_in(cell: str) -> list[str]:
-    """Return what stands in backquotes."""
+    """Return the texts in backquotes."""
     return re.findall(r"`([^`]+)`", cell)
 
 
@@ -98,7 +98,7 @@ def test_help_is_what_the_parser_knows(name: str, tmp_path: Path) -> None:
 
 
 def test_help_lists_the_commands(tmp_path: Path) -> None:
-    """`sqmon --help` says what else there is."""
+    """`sqmon --help` lists every command."""
     shown = ended("--help", cwd=tmp_path).stdout
 
     assert [name for name in main.COMMANDS if not re.search(rf"^  {name} +\w", shown, re.MULTILINE)] == []
@@ -148,7 +148,7 @@ def test_control_commands_of_the_simulator_agree() -> None:
 
 
 def test_polled_metrics_agree_with_the_catalogue() -> None:
-    """The five in order, with how often, what and which rights."""
+    """The table holds the five default metrics in their order, with interval, summary and rights."""
     rows = [[names_in(row[0])[0], *row[1:]] for row in tables(REFERENCE, "metric", "every", "shows", "rights")]
     known = [catalogue.FUNCTIONS[name] for name in catalogue.DEFAULT_METRICS]
 
@@ -156,7 +156,7 @@ def test_polled_metrics_agree_with_the_catalogue() -> None:
 
 
 def test_further_metrics_agree_with_the_catalogue() -> None:
-    """All that can be polled by name, and those that need a query."""
+    """The tables hold every other function that can be polled by name, and the sentence below those that need a query."""
     rows = [[names_in(row[0])[0], *row[1:]] for row in tables(REFERENCE, "metric", "shows", "rights")]
     others = [function for function in catalogue.FUNCTIONS.values() if function.name not in catalogue.DEFAULT_METRICS]
     (needy,) = re.findall(r"^(.*) need arguments, so they need a `query`", REFERENCE, re.MULTILINE)
@@ -166,7 +166,7 @@ def test_further_metrics_agree_with_the_catalogue() -> None:
 
 
 def test_computed_columns_agree_with_the_catalogue() -> None:
-    """Each is described under its metric."""
+    """Each computed column is described under its metric."""
     described: dict[str, list[str]] = {}
     metric = ""
     for name, column, _ in tables(REFERENCE, "metric", "column", "says"):
@@ -183,7 +183,7 @@ def json_blocks() -> list[str]:
 
 
 def test_example_of_a_metrics_file_can_be_used() -> None:
-    """It is accepted as it stands, with everything that the text explains."""
+    """The example is accepted as it is."""
     (example,) = [block for block in json_blocks() if "interval" in block]
     metrics = metrics_file.parse(example.encode(), "docs/reference.md")
 
@@ -192,7 +192,7 @@ def test_example_of_a_metrics_file_can_be_used() -> None:
 
 
 def test_example_of_a_record_has_the_order_of_the_contract() -> None:
-    """Metadata, the function's columns in server order, and the computed ones, each once."""
+    """The example has the metadata, the function's columns in the server's order and the computed columns, each once."""
     (example,) = [block for block in json_blocks() if '"seq"' in block]
     pairs: list[tuple[str, object]] = json.loads(example, object_pairs_hook=lambda found: found)
     function = catalogue.FUNCTIONS[str(dict(pairs)["metric"])]
@@ -242,7 +242,7 @@ def test_prometheus_metrics_agree() -> None:
 
 
 def test_changelog_has_a_place_for_the_next_change() -> None:
-    """Keep a Changelog's form, the unreleased first."""
+    """The changelog has the form of Keep a Changelog, with Unreleased first."""
     headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
 
     assert headings[0] == "[Unreleased]"

@@ -99,7 +99,7 @@ ANSWERS: dict[str, tuple[tuple[Column, ...], list[tuple[Any, ...]], list[dict[st
 
 @dataclass(frozen=True)
 class Run:
-    """What a service left behind that polled all of ANSWERS and got SIGTERM."""
+    """The files of a service that polled all of ANSWERS and was then stopped with SIGTERM."""
 
     log_dir: Path
     code: int
@@ -111,17 +111,17 @@ class Run:
     newest: dict[str, Path]
 
     def records(self, stream: str) -> list[dict[str, Any]]:
-        """The stream's lines, read."""
+        """Return the records of the stream."""
         return [json.loads(line) for line in self.lines[stream]]
 
     def polls(self, metric: str) -> list[dict[str, Any]]:
-        """The metric's polls that came to an end."""
+        """Return the metric's polls that were completed."""
         return [event for event in self.events if event["event"] == "poll" and event["target"] == metric and event["status"] != "skipped"]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A service that is over."""
+    """One run for the tests that only look at what it wrote."""
     log_dir = tmp_path_factory.mktemp("run") / "logs"
     with Simulator() as simulator:
         for function, (columns, rows, _) in ANSWERS.items():
@@ -140,7 +140,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.parametrize("metric", catalogue.DEFAULT_METRICS)
 def test_each_metric_arrives_with_the_right_values(run: Run, metric: str) -> None:
-    """Every poll brings every row, with its columns in order and each value in its type, behind the metadata."""
+    """Every poll writes every row: the metadata, then the columns in order, each value with its type."""
     expected = ANSWERS[metric][2]
     records = run.records(metric)
     polls = run.polls(metric)
@@ -154,7 +154,7 @@ def test_each_metric_arrives_with_the_right_values(run: Run, metric: str) -> Non
 
 
 def test_zero_rows_write_nothing_but_their_poll(run: Run) -> None:
-    """A metric without rows has no file, and its polls are there to be seen."""
+    """A metric without rows has no file, but its polls are in the events."""
     polls = run.polls("get_open_snapshots")
 
     assert "get_open_snapshots" not in run.lines
@@ -163,7 +163,7 @@ def test_zero_rows_write_nothing_but_their_poll(run: Run) -> None:
 
 
 def test_seq_has_no_hole_and_time_only_goes_forward(run: Run) -> None:
-    """In every stream, the service's own among them, each line begins with ts and seq, and nothing is missing or doubled."""
+    """In every stream each line begins with ts and seq, ts increases, and no seq is missing or doubled."""
     assert {*catalogue.DEFAULT_METRICS, "sqmon"} == set(run.lines)
     for stream, lines in run.lines.items():
         records = run.records(stream)
@@ -176,7 +176,7 @@ def test_seq_has_no_hole_and_time_only_goes_forward(run: Run) -> None:
 
 
 def test_every_record_belongs_to_a_poll_that_was_reported(run: Run) -> None:
-    """The polls' first_seq to last_seq are exactly the lines in the files."""
+    """The ranges first_seq to last_seq of the polls are exactly the lines in the files."""
     for metric in catalogue.DEFAULT_METRICS:
         polls = run.polls(metric)
         reported = [seq for poll in polls for seq in range(poll["first_seq"], poll["last_seq"] + 1)]
@@ -187,7 +187,7 @@ def test_every_record_belongs_to_a_poll_that_was_reported(run: Run) -> None:
 
 
 def test_start_and_stop_frame_the_stream(run: Run) -> None:
-    """The four checks follow the start, and nothing follows the stop."""
+    """The four checks follow `start`, and nothing follows `stop`."""
     names = [event["event"] for event in run.events]
     checks = [event["check"] for event in run.events if event["event"] == "check"]
 
@@ -199,26 +199,26 @@ def test_start_and_stop_frame_the_stream(run: Run) -> None:
 
 
 def test_sigterm_ends_cleanly_with_sealed_segments(run: Run) -> None:
-    """Exit code 0, and for every file of a metric a seal that is true."""
+    """After SIGTERM the exit code is 0, and every segment of a metric has a seal that is true."""
     assert run.code == 0
     assert_sealed(run.log_dir, run.events)
 
 
 def test_current_points_to_the_active_segment(run: Run) -> None:
-    """While it runs there is a link per stream, for tail -F."""
+    """While the service runs, each stream has a link to the segment that is being written."""
     assert run.newest == run.links
     assert {*catalogue.DEFAULT_METRICS, "sqmon"} == set(run.links)
 
 
 def test_others_can_read_nothing(run: Run) -> None:
-    """Directories are 0750 and files 0640."""
+    """Directories have mode 0750 and files 0640."""
     modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in [run.log_dir, *run.log_dir.rglob("*")] if not path.is_symlink()}
 
     assert {(True, 0o750), (False, 0o640)} == modes
 
 
 def assert_sealed(log_dir: Path, events: list[dict[str, Any]]) -> None:
-    """Every segment of a metric has one seal, with the right sum, size, lines and seq."""
+    """Assert that every segment of a metric has one seal, with the right hash, size, lines and seq."""
     seals = {event["file"]: event for event in events if event["event"] == "segment_sealed"}
     files = {str(path.relative_to(log_dir)): path.read_bytes() for path in log_dir.glob("*/*.jsonl") if path.parent.name != "sqmon"}
 
@@ -232,7 +232,7 @@ def assert_sealed(log_dir: Path, events: list[dict[str, Any]]) -> None:
 
 
 def assert_whole(running: Service, metric: str) -> None:
-    """Of every run of the metric, the records are those that its polls reported, without a hole."""
+    """Assert that the records of every run of the metric are those that its polls reported, without a hole."""
     runs: dict[str, list[int]] = {}
     for poll in running.events("poll", target=metric, status="ok"):
         runs.setdefault(poll["target_run_id"], []).extend(range(poll["first_seq"], poll["last_seq"] + 1))
@@ -245,7 +245,7 @@ def assert_whole(running: Service, metric: str) -> None:
 
 @pytest.mark.parametrize("version", GENERATIONS)
 def test_every_generation_of_columns_arrives(tmp_path: Path, version: str) -> None:
-    """The columns of every living metric are those of the catalogue, under this version's names, and the computed ones follow them."""
+    """Every metric that returns rows has the columns of the catalogue, under this version's names, followed by the computed ones."""
     metrics = [name for name in catalogue.DEFAULT_METRICS if version in further.FUNCTIONS[name].columns]
     with (
         Simulator(version=version, rows_locks=2) as simulator,
@@ -267,7 +267,7 @@ def test_every_generation_of_columns_arrives(tmp_path: Path, version: str) -> No
 
 
 def test_ctrl_c_ends_cleanly_with_sealed_segments(simulator: Simulator, tmp_path: Path) -> None:
-    """A terminal sends SIGINT to the whole group, and only the supervisor answers it."""
+    """When a terminal sends SIGINT to the whole process group, only the supervisor reacts, and it ends as after SIGTERM."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
         running.wait_for_polls(*QUICK)
 
@@ -280,7 +280,7 @@ def test_ctrl_c_ends_cleanly_with_sealed_segments(simulator: Simulator, tmp_path
 
 
 def test_ctrl_c_ends_the_startup_checks(tmp_path: Path) -> None:
-    """Who waits for a database need not wait any longer."""
+    """Ctrl-C ends the wait for a database that can't be reached."""
     with Simulator() as simulator:
         simulator.set_fault(step="connect", action="refuse")
         with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
@@ -291,7 +291,7 @@ def test_ctrl_c_ends_the_startup_checks(tmp_path: Path) -> None:
 
 
 def test_killed_worker_is_back_while_the_others_miss_nothing(simulator: Simulator, tmp_path: Path) -> None:
-    """Within two seconds there is a new worker, it fills a new segment, and nobody else skipped a tick."""
+    """Within two seconds a killed worker has a successor with a new segment, and no other metric has skipped a tick."""
     with service(simulator.port, tmp_path / "logs", metrics=dict.fromkeys(QUICK, 0.5)) as running:
         running.wait_for_polls(*QUICK)
         others = {metric: running.worker(metric) for metric in QUICK if metric != "show_locks"}
@@ -313,7 +313,7 @@ def test_killed_worker_is_back_while_the_others_miss_nothing(simulator: Simulato
 
 @pytest.mark.parametrize("hung", [False, True])
 def test_workers_of_a_killed_supervisor_are_gone(simulator: Simulator, tmp_path: Path, *, hung: bool) -> None:
-    """After two seconds no process is left, also when a worker is blocked in a read."""
+    """Two seconds after the supervisor was killed no process is left, even if a worker was blocked in a read."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
         running.wait_for_polls(*QUICK)
         if hung:
@@ -323,7 +323,7 @@ def test_workers_of_a_killed_supervisor_are_gone(simulator: Simulator, tmp_path:
 
 
 def hang(simulator: Simulator, metric: str = "get_license_info") -> None:
-    """Return when the metric's worker waits for its one row, which does not come."""
+    """Return once the metric's worker is waiting for a row that does not come."""
     simulator.set_fault(metric, "fetch", "hang")
 
     def waits() -> bool:
@@ -335,13 +335,13 @@ def hang(simulator: Simulator, metric: str = "get_license_info") -> None:
 
 
 def seconds_between(first: dict[str, Any], second: dict[str, Any]) -> float:
-    """How long after the first event the second one happened."""
+    """Return how many seconds after the first event the second one happened."""
     moments = [dt.datetime.strptime(event["ts"][:26] + "+0000", "%Y-%m-%dT%H:%M:%S.%f%z") for event in (first, second)]
     return (moments[1] - moments[0]).total_seconds()
 
 
 def test_sigterm_ends_a_service_with_a_hung_worker(simulator: Simulator, tmp_path: Path) -> None:
-    """Exit code 0 in time, and what was written before is sealed."""
+    """SIGTERM ends the service in time with exit code 0, and what was written before is sealed."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
         running.wait_for_polls(*QUICK)
         hang(simulator)
@@ -352,7 +352,7 @@ def test_sigterm_ends_a_service_with_a_hung_worker(simulator: Simulator, tmp_pat
 
 
 def test_second_service_on_the_same_directory_is_refused(simulator: Simulator, tmp_path: Path) -> None:
-    """It is told who is there already, and the first one is not disturbed."""
+    """A second service is told which process uses the directory, and the first one is not disturbed."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
         running.wait_for_polls("show_locks")
         words = ("--host", "127.0.0.1", "--port", str(simulator.port), "--log_dir", str(running.log_dir))
@@ -368,7 +368,7 @@ def test_second_service_on_the_same_directory_is_refused(simulator: Simulator, t
 
 
 def test_directory_of_a_killed_service_can_be_used_again(simulator: Simulator, tmp_path: Path) -> None:
-    """No lock outlives its holder, and the new service appends to no old file."""
+    """A killed service leaves no lock behind, and the next one appends to none of its files."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as first:
         first.wait_for_polls(*QUICK)
         os.kill(first.pid, signal.SIGKILL)
@@ -382,7 +382,7 @@ def test_directory_of_a_killed_service_can_be_used_again(simulator: Simulator, t
 
 
 def test_hung_metric_is_given_up_and_comes_back(simulator: Simulator, tmp_path: Path) -> None:
-    """Its poll ends with a timeout at its deadline, the others go on, and a gap tells afterwards what was missed."""
+    """A poll that hangs ends with a timeout at its deadline, the others continue, and a gap tells afterwards what was missed."""
     metrics = {**QUICK, "get_license_info": {"interval": 0.2, "timeout": 1}}
     with service(simulator.port, tmp_path / "logs", metrics=metrics) as running:
         running.wait_for_polls(*QUICK)
@@ -403,7 +403,7 @@ def test_hung_metric_is_given_up_and_comes_back(simulator: Simulator, tmp_path: 
 
 
 def test_frozen_worker_is_killed_by_the_supervisor(simulator: Simulator, tmp_path: Path) -> None:
-    """A process that does not even come to its own deadline is killed some seconds after it, and started again."""
+    """A worker that doesn't even notice its own deadline is killed a few seconds later, and restarted."""
     metrics = {**QUICK, "get_license_info": {"interval": 0.2, "timeout": 0.5}}
     with service(simulator.port, tmp_path / "logs", metrics=metrics) as running:
         running.wait_for_polls(*QUICK)
@@ -417,7 +417,7 @@ def test_frozen_worker_is_killed_by_the_supervisor(simulator: Simulator, tmp_pat
 
 
 def test_slow_metric_skips_ticks_and_says_so(simulator: Simulator, tmp_path: Path) -> None:
-    """Missed ticks are counted, never caught up."""
+    """Missed ticks are counted, and never caught up."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
         simulator.set_fault("get_license_info", "execute", "slow", seconds=0.7, times=1)
         skipped = running.wait_for("poll", target="get_license_info", status="skipped")
@@ -429,7 +429,7 @@ def test_slow_metric_skips_ticks_and_says_so(simulator: Simulator, tmp_path: Pat
 
 
 def test_database_gone_and_back(simulator: Simulator, tmp_path: Path) -> None:
-    """One knocks until the door opens, then all poll again, and each tells in one gap what it has missed."""
+    """While the database is down one worker at a time tries to log in; then all poll again, and one gap each tells what was missed."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
         running.wait_for_polls(*QUICK)
         gone = running.latest()
@@ -450,7 +450,7 @@ def test_database_gone_and_back(simulator: Simulator, tmp_path: Path) -> None:
 
 
 def test_changed_password_costs_one_login_and_pauses_the_rest(simulator: Simulator, tmp_path: Path) -> None:
-    """Five wrong passwords lock the role: all metrics together try it once, and go on when the file has the new one."""
+    """All metrics together try a wrong password once, and continue when the file has the new one."""
     password = tmp_path / "password"
     password.write_text("sqream\n", "utf-8")
     with service(simulator.port, tmp_path / "logs", "--password_file", str(password), metrics=QUICK) as running:
@@ -479,7 +479,7 @@ def test_changed_password_costs_one_login_and_pauses_the_rest(simulator: Simulat
     [(("--clustered",), "picker"), (("--use_ssl",), "tls"), (("--clustered", "--use_ssl"), "picker_tls"), ((), "worker")],
 )
 def test_every_way_to_a_worker(tmp_path: Path, options: tuple[str, ...], listener: str) -> None:
-    """Through the picker, through TLS, through both, and where the server moves each statement to another worker; also after an outage."""
+    """Polling works through the picker, TLS, both, and a server that moves each statement to another worker, also after an outage."""
     with Simulator(picker_port=0, tls_port=0, picker_tls_port=0, reconnect=listener == "worker", rows_locks=2) as simulator:
         port = simulator.addresses[listener][1]
         with service(port, tmp_path / "logs", *options, metrics=QUICK) as running:
@@ -496,7 +496,7 @@ def test_every_way_to_a_worker(tmp_path: Path, options: tuple[str, ...], listene
 
 
 def test_reset_with_consent_is_an_event_and_never_a_record(simulator: Simulator, tmp_path: Path) -> None:
-    """The statistics are reset, and what the server said to it is told."""
+    """The statistics are reset, and the server's answer is an event."""
     metrics = {"reset_leveldb_stats": {"interval": 0.3, "allow_state_change": True}, "show_locks": 0.3}
     with service(simulator.port, tmp_path / "logs", metrics=metrics) as running:
         told = running.wait_for("state_change", target="reset_leveldb_stats")
@@ -509,7 +509,7 @@ def test_reset_with_consent_is_an_event_and_never_a_record(simulator: Simulator,
 
 
 def test_custom_query_is_polled_under_its_own_name(simulator: Simulator, tmp_path: Path) -> None:
-    """A select of one's own gives records like any other metric."""
+    """A query of one's own gives records like any other metric."""
     metrics = {"chunk_size": {"interval": 0.2, "query": "select get_total_chunks_size('GB');"}}
     with service(simulator.port, tmp_path / "logs", metrics=metrics) as running:
         running.wait_for_polls("chunk_size")
@@ -522,7 +522,7 @@ def test_custom_query_is_polled_under_its_own_name(simulator: Simulator, tmp_pat
 
 
 def test_rotation_loses_nothing(simulator: Simulator, tmp_path: Path) -> None:
-    """Many small segments hold what one large one would, and each is sealed."""
+    """Many small segments hold the lines that one large segment would, and each is sealed."""
     simulator.set_rows({"show_locks": 10})
     with service(simulator.port, tmp_path / "logs", "--segment_mb", "0.01", metrics={"show_locks": 0.1}) as running:
         wait_until(lambda: len(running.segments("show_locks")) >= 5)
@@ -535,7 +535,7 @@ def test_rotation_loses_nothing(simulator: Simulator, tmp_path: Path) -> None:
 
 
 class Ready(http.server.BaseHTTPRequestHandler):
-    """A Loki that is ready, and remembers what it was asked."""
+    """A Loki that is ready and remembers what it was asked."""
 
     asked: list[str]
 
@@ -552,7 +552,7 @@ class Ready(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def loki() -> Iterator[tuple[int, list[str]]]:
-    """The port of a Loki, and the paths that were asked of it."""
+    """Return the port of a Loki and the list of the paths that are asked of it."""
     asked: list[str] = []
     handler = type("Handler", (Ready,), {"asked": asked})
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
@@ -564,7 +564,7 @@ def loki() -> Iterator[tuple[int, list[str]]]:
 
 
 def test_loki_is_asked_once_whether_it_is_ready(simulator: Simulator, tmp_path: Path, loki: tuple[int, list[str]]) -> None:
-    """And it is never written to."""
+    """The service asks Loki once whether it is ready, and never writes to it."""
     port, asked = loki
     with service(simulator.port, tmp_path / "logs", "--loki_port", str(port), metrics=QUICK) as running:
         running.wait_for_polls(*QUICK)
@@ -575,7 +575,7 @@ def test_loki_is_asked_once_whether_it_is_ready(simulator: Simulator, tmp_path: 
 
 
 def test_absent_loki_is_a_warning(simulator: Simulator, tmp_path: Path) -> None:
-    """The files are the buffer, so polling goes on."""
+    """Polling begins without Loki, since the files are the buffer."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
         running.wait_for_polls(*QUICK)
         (check,) = running.events("check", check="check_loki_connection")
@@ -585,7 +585,7 @@ def test_absent_loki_is_a_warning(simulator: Simulator, tmp_path: Path) -> None:
 
 
 def test_file_only_mode_writes_segments_and_asks_no_loki(simulator: Simulator, tmp_path: Path, loki: tuple[int, list[str]]) -> None:
-    """A --log_file_path that ends in / is a directory of segments."""
+    """A --log_file_path that ends in / is a directory of segments, and no Loki is asked."""
     port, asked = loki
     log_dir = tmp_path / "logs"
     with service(simulator.port, log_dir, "--log_file_path", f"{log_dir}/", "--loki_port", str(port), metrics=QUICK) as running:
@@ -598,7 +598,7 @@ def test_file_only_mode_writes_segments_and_asks_no_loki(simulator: Simulator, t
 
 
 def test_one_file_holds_the_lines_of_all(simulator: Simulator, tmp_path: Path, loki: tuple[int, list[str]]) -> None:
-    """A --log_file_path that is a file gets whole lines of every metric and of the service, through rotation, and no Loki is asked."""
+    """A --log_file_path that is a file receives whole lines of every metric and of the service, through rotation."""
     port, asked = loki
     path = tmp_path / "all.jsonl"
 
@@ -622,7 +622,7 @@ def test_one_file_holds_the_lines_of_all(simulator: Simulator, tmp_path: Path, l
 
 
 def test_service_without_instances_is_knocked_at_until_it_has_some(simulator: Simulator, tmp_path: Path) -> None:
-    """The monitor worker may be starting: that pauses nobody for a quarter of an hour, as a wrong password does."""
+    """A service without instances is retried, since its worker may be starting; logins are not paused."""
     text = "Login failure: There are no instances subscribed to the requested service."
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as running:
         running.wait_for_polls(*QUICK)

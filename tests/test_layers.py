@@ -1,4 +1,4 @@
-"""The wings of the house, and which of them may import which."""
+"""The wings, and which of them may import which."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__
 
 
 def test_every_wing_has_its_line() -> None:
-    """A new wing must say where it stands."""
+    """Every wing has a place in the direction."""
     assert {place(path) for path in MODULES} == {*LINE, "simulator"}
 
 
 def test_wings_say_in_one_sentence_what_they_are() -> None:
-    """`ls` and these sentences are the map."""
+    """The docstring of every wing is one sentence, so that `ls` and these sentences are a map."""
     docs = {path.parent.name: ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "" for path in PACKAGE.glob("*/__init__.py")}
 
     assert docs.keys() == {path.parent.name for path in PACKAGE.glob("*/*.py")}
@@ -66,7 +66,7 @@ def test_wings_say_in_one_sentence_what_they_are() -> None:
 
 
 def test_imports_follow_the_direction() -> None:
-    """Within a wing anything goes; between wings imports point up."""
+    """Between wings, imports point to earlier lines; within a wing they are free."""
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
         for path in MODULES
@@ -89,7 +89,7 @@ def test_simulator_stands_alone() -> None:
 
 
 def test_only_database_knows_pysqream() -> None:
-    """Every other wing would have to know its traps, too."""
+    """Only the database wing imports the driver, so that no other needs to know its traps."""
     importers = {place(path) for path in MODULES if any(name.split(".")[0] == "pysqream" for name in imports(path))}
 
     assert importers <= {"database"}
@@ -109,12 +109,12 @@ def test_modules_are_small() -> None:
 
 
 def test_names_say_something() -> None:
-    """No module has a name that could be anything's."""
+    """No module has a name that would fit any content."""
     assert not {path.stem for path in MODULES} & {"util", "utils", "helper", "helpers", "common", "misc", "manager", "tools"}
 
 
 def test_service_does_not_carry_what_it_never_uses() -> None:
-    """A supervisor runs for months: no driver, no arrays, no tables in colour; structlog would bring rich along for its own tracebacks."""
+    """The supervisor, which runs for months, imports neither the driver nor numpy nor rich."""
     never = "{'numpy', 'pysqream', 'rich', 'pygments'}"
     code = f"import sys, sqmon.cli.main, sqmon.cli.run; print(*{never} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What is built, what is in it, and that it runs."""
+"""The sdist and the wheel: what is in them, and that they run."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ NOT_SOURCES = shutil.ignore_patterns(".*", "__pycache__", "*.py[cod]", "*.egg-in
 
 
 class Built(NamedTuple):
-    """Both distributions, and what they were made of."""
+    """Both distributions, and the sources they were made of."""
 
     source: Path
     wheel: Path
     sdist: Path
 
     def files(self, *places: str) -> set[str]:
-        """The source files below these directories."""
+        """Return the source files below these directories."""
         found = [path for place in places for path in (self.source / place).rglob("*")]
         return {str(path.relative_to(self.source)) for path in found if path.is_file()}
 
     def wheel_names(self) -> set[str]:
-        """The files of the wheel."""
+        """Return the names of the files in the wheel."""
         with zipfile.ZipFile(self.wheel) as archive:
             return set(archive.namelist())
 
     def metadata(self) -> email.message.Message:
-        """METADATA of the wheel."""
+        """Return the METADATA of the wheel."""
         with zipfile.ZipFile(self.wheel) as archive:
             return email.parser.Parser().parsestr(archive.read(f"sqmon-{VERSION}.dist-info/METADATA").decode())
 
     def sdist_names(self) -> set[str]:
-        """The files of the sdist, without its topmost directory."""
+        """Return the names of the files in the sdist, without its topmost directory."""
         with tarfile.open(self.sdist) as archive:
             return {name.partition("/")[2] for name in archive.getnames()}
 
 
 def run(*words: str, cwd: Path, **more: str) -> str:
-    """Return what a program says that ends well."""
+    """Run a program that must succeed, and return its output."""
     done = subprocess.run(
         words, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=DEADLINE_SECONDS * 3, check=False
     )
@@ -64,7 +64,7 @@ def run(*words: str, cwd: Path, **more: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The sdist of a copy of the repository, and the wheel of that sdist: so nothing that a build needs can be missing from it."""
+    """Build the sdist from a copy of the repository and the wheel from the sdist, so that the sdist can't lack what a build needs."""
     place = tmp_path_factory.mktemp("build")
     source = Path(shutil.copytree(ROOT, place / "source", ignore=NOT_SOURCES, symlinks=True))
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(place), str(source), cwd=place)
@@ -72,7 +72,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_wheel_holds_the_package_and_nothing_else(built: Built) -> None:
-    """Every file of sqmon/, its metadata, and no tests, no configuration, no other top-level name."""
+    """The wheel holds every file of sqmon/ and its metadata, and no tests, no configuration and no other top-level name."""
     metadata = {name for name in built.wheel_names() if name.startswith(f"sqmon-{VERSION}.dist-info/")}
 
     assert built.wheel_names() - metadata == built.files("sqmon")
@@ -81,7 +81,7 @@ def test_wheel_holds_the_package_and_nothing_else(built: Built) -> None:
 
 
 def test_metadata_is_that_of_setup_cfg(built: Built) -> None:
-    """Name, version, licence, Pythons, dependencies and extras; none of it was lost on the way."""
+    """Name, version, licence, Python versions, dependencies and extras of setup.cfg reach the metadata."""
     setup = configparser.ConfigParser(interpolation=None)
     setup.read(ROOT / "setup.cfg", "utf-8")
     metadata = built.metadata()
@@ -95,7 +95,7 @@ def test_metadata_is_that_of_setup_cfg(built: Built) -> None:
 
 
 def test_oldest_releases_are_those_that_are_allowed() -> None:
-    """What tests/matrix.sh proves is what setup.cfg promises."""
+    """The oldest releases that tests/matrix.sh tests are the lower bounds in setup.cfg."""
     setup = configparser.ConfigParser(interpolation=None)
     setup.read(ROOT / "setup.cfg", "utf-8")
     allowed = [re.split("[>=]=", line) for line in setup["options"]["install_requires"].strip().splitlines()]
@@ -105,7 +105,7 @@ def test_oldest_releases_are_those_that_are_allowed() -> None:
 
 
 def test_wheel_installs_the_command(built: Built) -> None:
-    """`sqmon` is the one command."""
+    """The wheel installs one command, `sqmon`."""
     with zipfile.ZipFile(built.wheel) as archive:
         entry_points = archive.read(f"sqmon-{VERSION}.dist-info/entry_points.txt").decode()
 
@@ -113,7 +113,7 @@ def test_wheel_installs_the_command(built: Built) -> None:
 
 
 def test_sdist_holds_everything(built: Built) -> None:
-    """Who has it can build, test and run as from a clone."""
+    """The sdist holds everything that building, testing and running needs."""
     names = built.sdist_names()
     top = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "main.py", "pyproject.toml", "ruff.toml", "setup.cfg"}
 
@@ -122,7 +122,7 @@ def test_sdist_holds_everything(built: Built) -> None:
 
 
 def test_versions_agree() -> None:
-    """The package, its metadata and every way to start it tell the same version."""
+    """The package, its metadata and every way to start it report the same version."""
     assert importlib.metadata.version("sqmon") == VERSION
     assert run(sys.executable, "main.py", "--version", cwd=ROOT) == f"sqmon {VERSION}\n"
     assert run(sys.executable, "-m", "sqmon", "--version", cwd=ROOT) == f"sqmon {VERSION}\n"
@@ -130,12 +130,12 @@ def test_versions_agree() -> None:
 
 
 def test_main_is_the_same_program() -> None:
-    """Who types `python main.py` gets what `sqmon` is."""
+    """`python main.py` is the same program as `sqmon`."""
     assert run(sys.executable, "main.py", "--help", cwd=ROOT) == run(sys.executable, "-m", "sqmon", "--help", cwd=ROOT)
 
 
 def test_installed_wheel_runs(built: Built, tmp_path: Path) -> None:
-    """Away from the repository, with nothing but what is in the wheel."""
+    """The installed wheel runs without the repository."""
     place = tmp_path / "installed"
     run(
         sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(place), str(built.wheel), cwd=tmp_path

@@ -1,4 +1,4 @@
-"""A few of the random schedules that `make proof` runs by the thousand, and the agent model itself."""
+"""A few of the random schedules that `make proof` runs by the thousand, and the model of an agent that judges them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALL = [(kind, seed) for kind, count in (("agent", 10), ("disk", 10), ("crash",
 
 @pytest.mark.parametrize(("kind", "seed"), SMALL)
 def test_schedule_loses_doubles_and_tears_nothing(kind: str, seed: int) -> None:
-    """Whatever happens, each record is there once or in exactly one report."""
+    """Whatever a schedule does, each record is in the files once or in exactly one report of a loss."""
     outcome = SCHEDULES[kind](seed)
 
     assert outcome.holds, outcome
@@ -23,17 +23,17 @@ def test_schedule_loses_doubles_and_tears_nothing(kind: str, seed: int) -> None:
 
 
 def lines(first: int, last: int) -> bytes:
-    """Records that the model hands on."""
+    """Return the records that the model handed on."""
     return b"".join(json.dumps({"seq": seq}).encode() + b"\n" for seq in range(first, last + 1))
 
 
 def received(agent: Agent) -> list[int]:
-    """The seq of what it has handed on, as often as it has."""
+    """Return how often the model handed on each seq."""
     return sorted(json.loads(line)["seq"] for line in agent.received.elements())
 
 
 def test_model_reads_unique_names_exactly_once_over_an_outage(tmp_path: Path) -> None:
-    """Names that never change their content survive restarts in any number of files."""
+    """The model reads files whose path never changes its content exactly once, through restarts and in any number."""
     agent = Agent(tmp_path, tmp_path / "positions.yml")
     (tmp_path / "m").mkdir()
     agent.start(0)
@@ -53,7 +53,7 @@ def test_model_reads_unique_names_exactly_once_over_an_outage(tmp_path: Path) ->
 
 
 def test_model_loses_lines_to_a_rename_during_an_outage(tmp_path: Path) -> None:
-    """The model would catch us if we rotated as others do."""
+    """The model loses lines of a file that is renamed while it is down, so it would catch a rotation by renaming."""
     agent = Agent(tmp_path, tmp_path / "positions.yml")
     (tmp_path / "m").mkdir()
     path = tmp_path / "m/m.jsonl"
@@ -75,7 +75,7 @@ def test_model_loses_lines_to_a_rename_during_an_outage(tmp_path: Path) -> None:
 
 
 def test_model_doubles_lines_of_a_renamed_file_that_it_matches(tmp_path: Path) -> None:
-    """Nor may a name within the pattern change."""
+    """The model reads a file twice when its new name matches the pattern too."""
     agent = Agent(tmp_path, tmp_path / "positions.yml")
     (tmp_path / "m").mkdir()
     agent.start(0)
@@ -91,7 +91,7 @@ def test_model_doubles_lines_of_a_renamed_file_that_it_matches(tmp_path: Path) -
 
 
 def test_model_reads_again_after_a_kill(tmp_path: Path) -> None:
-    """What was read since the positions were saved, and says how much that may be."""
+    """After a kill the model reads again what it read since it saved its positions, and says how much that may be."""
     agent = Agent(tmp_path, tmp_path / "positions.yml")
     (tmp_path / "m").mkdir()
     (tmp_path / "m/m-1.jsonl").write_bytes(lines(1, 3))

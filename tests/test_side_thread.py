@@ -1,4 +1,4 @@
-"""The thread that does what may block."""
+"""Side threads, which do what may block."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.support.program import wait_until
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """What a worker of a test waits for; open at the end, so that no thread is left."""
+    """An event on which a worker waits; it is set at the end, so that no thread is left."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def stuck(gate: threading.Event) -> SideThread[str]:
-    """A thread that stays in its first item until the gate opens."""
+    """A side thread that stays in its first item until the gate opens."""
 
     def wait(_: str) -> None:
         gate.wait(30)
@@ -29,7 +29,7 @@ def stuck(gate: threading.Event) -> SideThread[str]:
 
 
 def test_items_are_worked_off_in_their_order() -> None:
-    """`end` returns when the last one is done."""
+    """Items are done in their order, and `end` returns after the last one."""
     done: list[int] = []
     thread = SideThread("test", done.append, room=100)
 
@@ -39,7 +39,7 @@ def test_items_are_worked_off_in_their_order() -> None:
 
 
 def test_offer_never_waits(gate: threading.Event) -> None:
-    """What finds no room is refused, and the end is bounded."""
+    """An item that finds no room is refused at once, and `end` takes a bounded time."""
     thread = stuck(gate)
     assert thread.offer("in work")
     wait_until(lambda: thread.busy_since is not None and not thread.waiting)
@@ -52,14 +52,14 @@ def test_offer_never_waits(gate: threading.Event) -> None:
 
 
 def test_item_larger_than_the_room_is_taken_alone(gate: threading.Event) -> None:
-    """Otherwise it could never be told."""
+    """An item larger than the whole room is accepted while nothing else waits."""
     thread = stuck(gate)
 
     assert thread.offer("huge", 11)
 
 
 def test_idle_is_called_when_nothing_comes() -> None:
-    """Retries and rotations go on without an item."""
+    """Without items, the thread calls `idle`, so that retries and rotations continue."""
     called = threading.Event()
     thread: SideThread[str] = SideThread("test", lambda _: None, room=1, idle=called.set, idle_seconds=0.01)
     thread.offer("start")
@@ -69,7 +69,7 @@ def test_idle_is_called_when_nothing_comes() -> None:
 
 
 def test_bug_in_the_thread_is_raised_by_its_owner() -> None:
-    """It is never lost in a thread."""
+    """An exception in the thread is raised in its owner."""
 
     def fail(_: str) -> None:
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""The standard streams of a service: nobody has to read its log, and none has to be open."""
+"""The standard streams of a service: nobody has to read its log, and none of them has to be open."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEFT_OUT = b'"log_lines_left_out": '
 
 @contextlib.contextmanager
 def running(port: int, place: Path, stderr: int, *, closed: str = "") -> Iterator[Service]:
-    """A service that logs every poll to `stderr`, with the streams that `closed` redirects for the shell closed."""
+    """Run a service that logs every poll to `stderr`, with the shell's redirections `closed`."""
     words = command("run", "--host", "127.0.0.1", "--port", str(port), "--log_dir", "lines", "--log_level", "debug")
     words += ["--metrics_file", str(metrics_file(place, METRICS)), "--loki_port", "1"]
     words = ["sh", "-c", f'exec "$@" {closed}', "sh", *words]
@@ -41,7 +41,7 @@ def running(port: int, place: Path, stderr: int, *, closed: str = "") -> Iterato
 
 
 def waiting(reader: int) -> int:
-    """How many bytes nobody has read."""
+    """Return how many bytes are waiting to be read."""
     size = array.array("i", [0])
     fcntl.ioctl(reader, termios.FIONREAD, size)
     return size[0]
@@ -49,7 +49,7 @@ def waiting(reader: int) -> int:
 
 @pytest.fixture
 def unread() -> Iterator[tuple[int, int]]:
-    """A small pipe: its end to read and its end to write."""
+    """A small pipe, as its reading and its writing end."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     fcntl.fcntl(writer, SET_PIPE_SIZE, 4096)
@@ -61,7 +61,7 @@ def unread() -> Iterator[tuple[int, int]]:
 
 @pytest.mark.parametrize("blocking", [True, False])
 def test_log_that_nobody_reads_stops_nothing(tmp_path: Path, unread: tuple[int, int], blocking: bool) -> None:
-    """All goes on; whoever reads later sees whole lines, and how many more there was no room for."""
+    """Polling continues while nobody reads the log; a later reader sees whole lines, and how many were left out."""
     reader, writer = unread
     os.set_blocking(writer, blocking)
     with Simulator() as simulator, running(simulator.port, tmp_path, writer) as service:
@@ -89,7 +89,7 @@ def test_log_that_nobody_reads_stops_nothing(tmp_path: Path, unread: tuple[int, 
 
 
 def test_stop_does_not_wait_for_a_reader(tmp_path: Path, unread: tuple[int, int]) -> None:
-    """With a full pipe, sealed segments and exit code 0."""
+    """A service whose log is a full pipe stops with sealed segments and exit code 0."""
     reader, writer = unread
     with Simulator() as simulator, running(simulator.port, tmp_path, writer) as service:
         wait_until(lambda: waiting(reader))
@@ -102,7 +102,7 @@ def test_stop_does_not_wait_for_a_reader(tmp_path: Path, unread: tuple[int, int]
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_streams_that_are_closed_are_no_trouble(tmp_path: Path, closed: str) -> None:
-    """As some init scripts do it. No file of ours gets their numbers."""
+    """A service that is started with closed streams, as some init scripts do, opens no file of its own under their numbers."""
     with Simulator(rows_locks=3) as simulator, running(simulator.port, tmp_path, subprocess.DEVNULL, closed=closed) as service:
         service.wait_for_polls("locks_0")
         opened = [Path(f"/proc/{pid}/fd/{number}").readlink() for pid in (service.pid, service.worker("locks_0")) for number in range(3)]

@@ -1,4 +1,4 @@
-"""What `sqmon demo` leaves behind: nothing but files."""
+"""What is left of a demo that was killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.program import command, environment, session_processes, wait_
 
 
 def test_killed_demo_leaves_no_service(tmp_path: Path) -> None:
-    """Who kills the demo does not have to look for its service: that stops by itself, in order, with its segments sealed."""
+    """The service of a killed demo stops by itself, with its segments sealed."""
     with subprocess.Popen(
         command("demo", "--log_dir", "d"), cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True
     ) as demo:

@@ -1,4 +1,4 @@
-"""The commands besides `run`, and what exit codes mean."""
+"""The commands besides `run`, and the exit codes."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ NO_LOKI = ("--loki_host", "127.0.0.1", "--loki_port", "1", "--startup_timeout", 
 
 
 def address(simulator: Simulator) -> tuple[str, ...]:
-    """Return the options that lead to it."""
+    """Return the options that lead to this simulator."""
     return ("--host", "127.0.0.1", "--port", str(simulator.port))
 
 
 def records_of(output: str) -> list[dict[str, Any]]:
-    """Return the lines, read."""
+    """Return the records in a text."""
     return [json.loads(line) for line in output.splitlines()]
 
 
 def test_version(tmp_path: Path) -> None:
-    """One line."""
+    """`--version` prints one line."""
     assert ended("--version", cwd=tmp_path) == (0, f"sqmon {__version__}\n", "")
 
 
 def test_word_that_is_no_command(tmp_path: Path) -> None:
-    """The line says which there are."""
+    """A word that is no command is answered with the list of commands."""
     end = ended("fly", cwd=tmp_path)
 
     assert (end.code, end.stdout) == (2, "")
@@ -50,7 +50,7 @@ def test_word_that_is_no_command(tmp_path: Path) -> None:
 
 
 def test_check_tells_each_check_in_order(simulator: Simulator, tmp_path: Path) -> None:
-    """A line each for people, exit code 0 when none failed, and nothing is written."""
+    """`check` prints a line for each check, exits with 0 when none failed, and writes nothing."""
     end = ended("check", *address(simulator), *NO_LOKI, cwd=tmp_path)
 
     assert (end.code, end.stderr) == (0, "")
@@ -59,7 +59,7 @@ def test_check_tells_each_check_in_order(simulator: Simulator, tmp_path: Path) -
 
 
 def test_check_for_programs(simulator: Simulator, tmp_path: Path) -> None:
-    """One object a line, with the verdict."""
+    """`check --json` prints one object a line, with the verdict."""
     end = ended("check", "--json", *address(simulator), "--log_file_path", "f", cwd=tmp_path)
 
     assert (end.code, end.stderr) == (0, "")
@@ -68,7 +68,7 @@ def test_check_for_programs(simulator: Simulator, tmp_path: Path) -> None:
 
 
 def test_check_that_fails(tmp_path: Path) -> None:
-    """Exit code 1, and the other checks are made nevertheless."""
+    """A failed check is exit code 1, and the other checks are made nevertheless."""
     path = metrics_file(tmp_path, {"show_lokcs": 2, "show_locks": -1})
     end = ended("check", "--json", "--metrics_file", str(path), "--host", "127.0.0.1", "--port", "1", *NO_LOKI, cwd=tmp_path)
 
@@ -82,7 +82,7 @@ def test_check_that_fails(tmp_path: Path) -> None:
 
 
 def test_check_offline_asks_nobody(simulator: Simulator, tmp_path: Path) -> None:
-    """The metrics file alone is looked at."""
+    """`check --offline` looks at the metrics file alone."""
     end = ended("check", "--offline", *address(simulator), cwd=tmp_path)
 
     assert (end.code, end.stderr, len(end.stdout.splitlines())) == (0, "", 1)
@@ -91,7 +91,7 @@ def test_check_offline_asks_nobody(simulator: Simulator, tmp_path: Path) -> None
 
 
 def test_check_warns_of_a_password_that_others_can_see(simulator: Simulator, tmp_path: Path) -> None:
-    """Once, and without repeating it."""
+    """A password on the command line is warned of once, without repeating it."""
     seen = ended("check", *address(simulator), *NO_LOKI, "--password=sqream", cwd=tmp_path)
     hidden = ended("check", *address(simulator), *NO_LOKI, cwd=tmp_path, SQMON_PASSWORD="sqream")
 
@@ -101,7 +101,7 @@ def test_check_warns_of_a_password_that_others_can_see(simulator: Simulator, tmp
 
 
 def test_once_prints_the_records(simulator: Simulator, tmp_path: Path) -> None:
-    """Of the metrics that are named, in this order, in the form of the files, and nothing is written."""
+    """`once` prints the records of the metrics that are named, in this order and in the form of the files, and writes nothing."""
     end = ended("once", *address(simulator), "show_locks", "get_license_info", cwd=tmp_path)
     records = records_of(end.stdout)
     function = catalogue.FUNCTIONS["show_locks"]
@@ -113,7 +113,7 @@ def test_once_prints_the_records(simulator: Simulator, tmp_path: Path) -> None:
 
 
 def test_once_without_names_polls_the_metrics_file(simulator: Simulator, tmp_path: Path) -> None:
-    """But nothing that changes the server."""
+    """Without names, `once` polls the metrics file, apart from commands that change the server."""
     path = metrics_file(tmp_path, {"show_locks": 5, "reset_leveldb_stats": {"interval": 9, "allow_state_change": True}})
     end = ended("once", *address(simulator), "--metrics_file", str(path), cwd=tmp_path)
 
@@ -123,7 +123,7 @@ def test_once_without_names_polls_the_metrics_file(simulator: Simulator, tmp_pat
 
 
 def test_once_without_a_file_polls_the_five(simulator: Simulator, tmp_path: Path) -> None:
-    """In their order."""
+    """Without names and a file, `once` polls the five default metrics in their order."""
     end = ended("once", *address(simulator), cwd=tmp_path)
 
     assert (end.code, end.stderr) == (0, "")
@@ -138,20 +138,20 @@ def test_once_without_a_file_polls_the_five(simulator: Simulator, tmp_path: Path
     ],
 )
 def test_once_refuses_what_is_not_polled(simulator: Simulator, tmp_path: Path, words: list[str], line: str) -> None:
-    """Before anybody logs in."""
+    """`once` refuses a name that can't be polled before it logs in."""
     assert ended("once", *address(simulator), *words, cwd=tmp_path) == (1, "", f"sqmon: {line}\n")
     assert simulator.stats()["logins"] == 0
 
 
 def test_once_that_fails(simulator: Simulator, tmp_path: Path) -> None:
-    """The server's words in one line."""
+    """A failed poll is the server's words in one line, and exit code 1."""
     simulator.set_fault("show_locks", "execute", "error", text="no\nrights")
 
     assert ended("once", *address(simulator), "show_locks", cwd=tmp_path) == (1, "", f"sqmon: 127.0.0.1:{simulator.port}: no rights\n")
 
 
 def test_reader_that_has_had_enough(simulator: Simulator, tmp_path: Path) -> None:
-    """`sqmon once | head` is no error."""
+    """A reader that goes away early, as in `sqmon once | head`, is no error."""
     simulator.set_rows({"show_locks": 20_000})
     process = subprocess.Popen(
         command("once", *address(simulator), "show_locks"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -167,7 +167,7 @@ def test_reader_that_has_had_enough(simulator: Simulator, tmp_path: Path) -> Non
 
 
 def test_metrics_file_beside_where_one_stands_is_used(simulator: Simulator, tmp_path: Path) -> None:
-    """As the original service did."""
+    """A monitor_input.json in the working directory is used, as the original service did."""
     (tmp_path / "monitor_input.json").write_text('{"get_license_info": 5}', "utf-8")
     end = ended("once", *address(simulator), cwd=tmp_path)
 
@@ -175,7 +175,7 @@ def test_metrics_file_beside_where_one_stands_is_used(simulator: Simulator, tmp_
 
 
 def test_options_come_from_the_environment(simulator: Simulator, tmp_path: Path) -> None:
-    """All that `once` needs."""
+    """`once` needs no option on the command line when the environment has them all."""
     end = ended("once", "get_license_info", cwd=tmp_path, SQMON_HOST="127.0.0.1", SQMON_PORT=str(simulator.port), SQMON_USE_SSL="no")
 
     assert (end.code, end.stderr, len(end.stdout.splitlines())) == (0, "", 1)
@@ -192,7 +192,7 @@ def test_options_come_from_the_environment(simulator: Simulator, tmp_path: Path)
 def test_what_went_wrong_is_an_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, said: str
 ) -> None:
-    """A line for each problem, and no traceback."""
+    """An error of the user or the world is one line per problem, exit code 1, and no traceback."""
     monkeypatch.setattr(check, "run", raiser(error))
 
     assert main.main(["check"]) == code
@@ -200,7 +200,7 @@ def test_what_went_wrong_is_an_exit_code(
 
 
 def test_bug_is_told_as_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the traceback, since nobody but us can do something about it."""
+    """A bug is exit code 3, with its traceback."""
     monkeypatch.setattr(check, "run", raiser(ZeroDivisionError("oh")))
 
     assert main.main(["check"]) == exit_codes.BUG
@@ -210,7 +210,7 @@ def test_bug_is_told_as_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def raiser(error: BaseException) -> Any:
-    """Return a command that fails like that."""
+    """Return a command that raises this error."""
 
     def run(_: argparse.Namespace) -> int:
         raise error
@@ -219,7 +219,7 @@ def raiser(error: BaseException) -> Any:
 
 
 def test_log_on_a_terminal_is_for_people(tmp_path: Path) -> None:
-    """A line an event, in words; elsewhere it is JSON."""
+    """The log is a line an event, in words, on a terminal, and JSON elsewhere."""
     ours, theirs = pty.openpty()
     words = ("run", "--host", "127.0.0.1", "--port", "1", *NO_LOKI, "--log_dir", "logs")
     process = subprocess.Popen(command(*words), cwd=tmp_path, env=environment(TERM="xterm"), stdin=subprocess.DEVNULL, stderr=theirs)
@@ -238,7 +238,7 @@ def test_log_on_a_terminal_is_for_people(tmp_path: Path) -> None:
 
 
 def test_demo_shows_what_arrives(tmp_path: Path) -> None:
-    """Without a terminal in plain lines; at the end the counts and the files, which are there."""
+    """Without a terminal, the demo prints plain lines, and at the end the counts and the files, which exist."""
     end = ended("demo", "--seconds", "4", cwd=tmp_path)
 
     assert (end.code, end.stderr) == (0, "")
@@ -252,7 +252,7 @@ def test_demo_shows_what_arrives(tmp_path: Path) -> None:
 
 
 def test_demo_ends_at_ctrl_c(tmp_path: Path) -> None:
-    """In an orderly way, with its summary, and without leaving a process."""
+    """Ctrl-C ends the demo with its summary, and no process is left."""
     process = subprocess.Popen(
         command("demo", "--log_dir", "d"),
         cwd=tmp_path,
@@ -276,7 +276,7 @@ def test_demo_ends_at_ctrl_c(tmp_path: Path) -> None:
 
 
 def test_simulate_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    """It prints its ports, answers `once` like a server, and ends with exit code 0."""
+    """`simulate` prints its ports, answers `once` as a server does, and exits with 0."""
     process = subprocess.Popen(
         command("simulate", "--port", "0", "--rows_locks", "3"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
     )

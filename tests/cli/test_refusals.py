@@ -1,4 +1,4 @@
-"""What can't work is refused at once, in one clear line, and costs nothing."""
+"""What can't work is refused at once, in one clear line, and changes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METRICS: Mapping[str, Any] = {"show_locks": 0.2}
 
 
 class Refused(NamedTuple):
-    """How a service ended that should not have begun."""
+    """The end of a service that should not have started."""
 
     line: str
     """What it said on stderr."""
@@ -73,7 +73,7 @@ def refused(place: Path, end: Ended) -> Refused:
     ],
 )
 def test_metrics_file_that_is_wrong(everything: Simulator, tmp_path: Path, metrics: str, cause: str) -> None:
-    """The line names the file, the entry and the mistake, and nobody is asked for a login."""
+    """The line names the file, the entry and the mistake, and no login is tried."""
     before = everything.stats()["logins"]
     (tmp_path / "metrics.json").write_text(metrics, "utf-8")
     told = refused(tmp_path, start(tmp_path, "--metrics_file", "metrics.json", port=everything.port, metrics=None))
@@ -83,7 +83,7 @@ def test_metrics_file_that_is_wrong(everything: Simulator, tmp_path: Path, metri
 
 
 def test_metrics_file_that_is_not_there(everything: Simulator, tmp_path: Path) -> None:
-    """A file that was named must exist."""
+    """A metrics file that was named must exist."""
     told = refused(tmp_path, start(tmp_path, "--metrics_file", "nowhere.json", port=everything.port, metrics=None))
 
     assert told == Refused("nowhere.json: can't be read: No such file or directory", [])
@@ -114,7 +114,7 @@ def test_database_that_can_not_be_used(everything: Simulator, tmp_path: Path, op
 
 
 def test_port_on_which_nobody_listens(tmp_path: Path) -> None:
-    """Refused connections are tried for --startup_timeout, here not at all."""
+    """A refused connection is retried for --startup_timeout, which is none here."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
@@ -138,7 +138,7 @@ def test_refused_port_is_tried_again_for_a_while(tmp_path: Path) -> None:
 
 
 def test_wrong_password_costs_exactly_one_login(everything: Simulator, tmp_path: Path) -> None:
-    """Five lock the role, so there is no second attempt, and the password is in nothing that was written."""
+    """A wrong password is tried once, since five attempts lock the role, and nothing that is written contains it."""
     before = everything.stats()["failed_logins"]
     end = start(tmp_path, "--startup_timeout", "20", port=everything.port, SQMON_PASSWORD="Wrong-One-42")
     told = refused(tmp_path, end)
@@ -149,7 +149,7 @@ def test_wrong_password_costs_exactly_one_login(everything: Simulator, tmp_path:
 
 
 def test_password_that_can_not_be_sent(everything: Simulator, tmp_path: Path) -> None:
-    """A quote would end the login message, or add to it: it is refused before anybody sees it, and not repeated."""
+    """A password with a quote, which would end the login message, is refused before it is sent, and not repeated."""
     end = start(tmp_path, port=everything.port, SQMON_PASSWORD='hid"den')
     told = refused(tmp_path, end)
 
@@ -161,14 +161,14 @@ def test_password_that_can_not_be_sent(everything: Simulator, tmp_path: Path) ->
 
 
 def test_password_file_that_is_not_there(everything: Simulator, tmp_path: Path) -> None:
-    """It is named."""
+    """The line names the password file that is missing."""
     told = refused(tmp_path, start(tmp_path, "--password_file", "nowhere", port=everything.port))
 
     assert told == Refused("--password_file nowhere: can't be read: No such file or directory", [])
 
 
 def test_worker_with_a_gpu(tmp_path: Path) -> None:
-    """It has work to do, so it is polled only on purpose."""
+    """A worker with a GPU is polled only with --allow_gpu."""
     with Simulator(gpu=True, password=SECRET) as simulator:
         told = refused(tmp_path, start(tmp_path, port=simulator.port))
 
@@ -178,7 +178,7 @@ def test_worker_with_a_gpu(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["occupied", "occupied/below"])
 def test_directory_that_can_not_be_written_to(everything: Simulator, tmp_path: Path, place: str) -> None:
-    """The line names it, and nobody is asked for a login."""
+    """The line names the directory, and no login is tried."""
     before = everything.stats()["logins"]
     (tmp_path / "occupied").write_text("", "utf-8")
     told = refused(tmp_path, start(tmp_path, "--log_dir", place, port=everything.port))
@@ -198,7 +198,7 @@ def test_directory_that_can_not_be_written_to(everything: Simulator, tmp_path: P
     ],
 )
 def test_wrong_usage(tmp_path: Path, words: list[str], cause: str) -> None:
-    """Exit code 2, one line, and nothing written."""
+    """Wrong usage is exit code 2 and one line, and writes nothing."""
     end = ended("run", *words, cwd=tmp_path)
 
     assert (end.code, end.stdout) == (2, "")

@@ -1,4 +1,4 @@
-"""How the service is: `sqmon status`, systemd's notify socket, Prometheus."""
+"""How the service is, for outsiders: `sqmon status`, systemd's notify socket, Prometheus."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUICK = {"show_locks": 0.2, "get_license_info": 0.2}
 
 
 def status(log_dir: Path, *words: str) -> Ended:
-    """Return what `sqmon status` says of a directory."""
+    """Return what `sqmon status` prints for a directory."""
     return ended("status", "--log_dir", str(log_dir), *words, cwd=log_dir.parent)
 
 
@@ -37,7 +37,7 @@ def said(run: Service) -> Status:
 
 
 def test_healthy_service_exits_with_0(simulator: Simulator, tmp_path: Path) -> None:
-    """A table with a line per metric for people, an object for programs."""
+    """A healthy service is exit code 0, with a table for people and an object for programs."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         wait_until(lambda: all(metric.polls for metric in said(run).metrics))
@@ -51,7 +51,7 @@ def test_healthy_service_exits_with_0(simulator: Simulator, tmp_path: Path) -> N
 
 
 def test_one_failing_metric_is_degraded_and_named(simulator: Simulator, tmp_path: Path) -> None:
-    """Exit code 1, and what is wrong with which metric; well again when the cause is gone."""
+    """A failing metric is exit code 1 and named with its error, until its cause is gone."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         simulator.set_fault("show_locks", step="execute", action="error", text="the role must have SUPERUSER")
@@ -68,7 +68,7 @@ def test_one_failing_metric_is_degraded_and_named(simulator: Simulator, tmp_path
 
 
 def test_what_keeps_an_outage_going_is_told(simulator: Simulator, tmp_path: Path) -> None:
-    """Not only what began it: the database came back and takes this password no more."""
+    """The status tells the present cause of an outage: the database is back, but refuses the password."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         simulator.set_password("another")
@@ -83,7 +83,7 @@ def test_what_keeps_an_outage_going_is_told(simulator: Simulator, tmp_path: Path
 
 
 def test_table_fits_into_80_columns(simulator: Simulator, tmp_path: Path) -> None:
-    """With the longest of the default metrics, and nothing cut off."""
+    """The table of the default metrics fits into 80 columns, with nothing cut off."""
     with service(simulator.port, tmp_path / "logs", metrics={"show_server_status": 0.1}) as run:
         run.wait_for_polls("show_server_status", count=12)
         wait_until(lambda: all(metric.polls > 9 for metric in said(run).metrics))
@@ -95,7 +95,7 @@ def test_table_fits_into_80_columns(simulator: Simulator, tmp_path: Path) -> Non
 
 
 def test_rejected_file_is_degraded(simulator: Simulator, tmp_path: Path) -> None:
-    """What is wrong with the service itself counts as well."""
+    """A problem of the service itself is exit code 1 too."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         (tmp_path / "metrics.json").write_text("{", "utf-8")
@@ -107,7 +107,7 @@ def test_rejected_file_is_degraded(simulator: Simulator, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_service_exits_with_2(simulator: Simulator, tmp_path: Path, number: signal.Signals) -> None:
-    """Stopped or killed, what its last words were does not matter: nobody holds the directory."""
+    """Without a service that holds the directory the exit code is 2, whether the last one was stopped or killed."""
     assert status(tmp_path / "nothing").code == 2
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
@@ -120,7 +120,7 @@ def test_no_service_exits_with_2(simulator: Simulator, tmp_path: Path, number: s
 
 
 def test_reader_never_sees_a_half_written_status(tmp_path: Path) -> None:
-    """The file is overwritten in place, so every reading is checked: long and short ones in turn are each read whole."""
+    """Every reading of a file that is overwritten in place is a whole status, though long and short ones alternate."""
     file = StatusFile(tmp_path)
     for generation in range(1, 200):
         metrics = [MetricStatus(name="m" * 50, state="polling", healthy=True, interval=1) for _ in range(generation % 7 * 5)]
@@ -138,7 +138,7 @@ def test_reader_never_sees_a_half_written_status(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
-    """Be systemd: a datagram socket on which services report."""
+    """A datagram socket on which services report, as systemd has it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as messages:
         messages.bind(str(tmp_path / "notify"))
         messages.settimeout(30)
@@ -154,7 +154,7 @@ def heard_until(messages: socket.socket, wanted: str) -> list[str]:
 
 
 def test_systemd_is_told_everything(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """READY after the checks, a status, signs of life, RELOADING and READY for SIGHUP, STOPPING at the end."""
+    """systemd hears READY after the checks, a status, signs of life, RELOADING and READY for SIGHUP, and STOPPING at the end."""
     with manager(tmp_path) as messages:
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "400000")
@@ -174,7 +174,7 @@ def test_systemd_is_told_everything(simulator: Simulator, tmp_path: Path, monkey
 
 
 def test_failed_check_is_never_ready(tmp_path: Path) -> None:
-    """Systemd must not take a service for started that can't reach its database."""
+    """A service that can't reach its database never reports READY."""
     with manager(tmp_path) as messages, socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         words = ["--port", str(nobody.getsockname()[1]), "--startup_timeout", "0", "--log_dir", "logs", "--loki_port", "1"]
@@ -194,7 +194,7 @@ def scrape(port: int) -> dict[str, float]:
 
 
 def test_prometheus_sees_what_the_stream_says(simulator: Simulator, tmp_path: Path) -> None:
-    """Counters agree with the events, and a failing metric, its restart and its gap can be counted."""
+    """The counters agree with the events; a failing metric, its restart and its gap are counted."""
     port = free_port()
     simulator.set_rows({"show_locks": 3})
     with service(simulator.port, tmp_path / "logs", "--metrics_port", str(port), metrics=QUICK) as run:
@@ -217,7 +217,7 @@ def test_prometheus_sees_what_the_stream_says(simulator: Simulator, tmp_path: Pa
 
 
 def test_taken_metrics_port_is_one_clear_line(simulator: Simulator, tmp_path: Path) -> None:
-    """Exit code 1 before anything is polled."""
+    """A metrics port that is taken is one line and exit code 1, before anything is polled."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -229,7 +229,7 @@ def test_taken_metrics_port_is_one_clear_line(simulator: Simulator, tmp_path: Pa
 
 
 def test_single_file_has_no_status(tmp_path: Path) -> None:
-    """Who asks for it is told where to look instead of that nothing runs."""
+    """A status that is asked of a single file says where to look instead."""
     result = ended("status", "--log_file_path", "one.jsonl", cwd=tmp_path)
 
     line = "sqmon: one.jsonl: a service that writes one file leaves no status; its events are in that file (metric sqmon)\n"
