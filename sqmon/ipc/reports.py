@@ -18,6 +18,10 @@ class Step(msgspec.Struct, tag="step", frozen=True):
     seconds: float
 
 
+DISK = Step("write", 600.0)
+"""The worker hands lines to the disk, which may take its time: a process that waits for an fsync is not hung."""
+
+
 class Connected(msgspec.Struct, tag="connected", frozen=True):
     """The login worked."""
 
@@ -65,11 +69,17 @@ class RecordsDropped(msgspec.Struct, tag="dropped", frozen=True):
 
 
 class Pending(msgspec.Struct, tag="pending", frozen=True):
-    """Lines wait in memory because the disk does not take them; 0 bytes when that is over."""
+    """What is wrong with the disk has changed."""
 
     trouble: str
-    """In words, without the name of what is written."""
+    """In words, without the name of what is written; "" when nothing is wrong."""
     bytes: int
+    """How many wait in memory because the disk refuses them; 0 when the trouble, if any, makes nothing wait."""
+
+    @property
+    def warning(self) -> str:
+        """The trouble, if it makes nothing wait."""
+        return "" if self.bytes else self.trouble
 
 
 class Failed(msgspec.Struct, tag="failed", frozen=True):

@@ -6,10 +6,10 @@ from typing import Mapping, Optional
 
 from sqmon.clock import Clock, utc_stamp
 from sqmon.health.status_file import MetricStatus
-from sqmon.ipc.reports import ClockStepped, ColumnsMissing, Pending, Polled, RecordsDropped, Report, SegmentSealed
+from sqmon.ipc.reports import DISK, ClockStepped, ColumnsMissing, Pending, Polled, RecordsDropped, Report, SegmentSealed, Step
 from sqmon.supervisor.absence import Absence
 from sqmon.supervisor.child import Child, Exit
-from sqmon.supervisor.event_stream import EventStream, dropped_fields, sealed_fields, step_fields
+from sqmon.supervisor.event_stream import DISK_PATIENCE_SECONDS, EventStream, dropped_fields, sealed_fields, step_fields
 from sqmon.supervisor.login_gate import PAUSE_SECONDS
 from sqmon.supervisor.tally import Tally
 
@@ -47,9 +47,11 @@ class Journal:
         self._events.write("error", "worker_exit", target=child.metric.name, kind="died", reason=reason, restart_in_s=round(restart_in, 1))
 
     def heard(self, child: Child, report: Report) -> None:
-        """Tell what a child reported."""
+        """Write the event of what a child reported, if there is one, and count it."""
         name = child.metric.name
-        if isinstance(report, Polled):
+        if isinstance(report, Step):
+            self._step(child, report)
+        elif isinstance(report, Polled):
             self._polled(child, report)
         elif isinstance(report, ColumnsMissing):
             self._events.write("warning", "columns_missing", target=name, target_run_id=child.run_id, columns=", ".join(report.names))
@@ -66,7 +68,7 @@ class Journal:
     def ended(self, child: Child, end: Exit, restart_in: Optional[float]) -> None:
         """Tell why a run ended, and when the next begins where that is known."""
         name, tally = child.metric.name, self.tally(child.metric.name)
-        tally.pending = Pending("", 0)
+        tally.pending, tally.disk_since = Pending("", 0), None
         if not end.planned:
             tally.restarts += 1
             tally.outage.failed(end.reason, child.run_id)
@@ -97,7 +99,12 @@ class Journal:
     def status(self, child: Child) -> MetricStatus:
         """Return what there is to say of a metric now."""
         tally, last = self.tally(child.metric.name), self.tally(child.metric.name).last_poll
-        error = tally.outage.latest or tally.pending.trouble
+        silent = tally.disk_silence(self._clock.monotonic())
+        error = (
+            f"the disk has not answered for {silent:.0f} s"
+            if silent > DISK_PATIENCE_SECONDS
+            else tally.outage.latest or tally.pending.trouble
+        )
         return MetricStatus(
             name=child.metric.name,
             state=child.state,
@@ -156,17 +163,34 @@ class Journal:
         if gap:
             self._events.write("warning", "gap", **gap)
 
+    def _step(self, child: Child, step: Step) -> None:
+        """Note since when the child has waited for the disk, and write an event when that took too long."""
+        tally, now = self.tally(child.metric.name), self._clock.monotonic()
+        silent, tally.disk_since = tally.disk_silence(now), now if step == DISK else None
+        if silent > DISK_PATIENCE_SECONDS:
+            self._disk_warning(child, f"the disk did not answer for {silent:.1f} s")
+
     def _pending(self, child: Child, pending: Pending) -> None:
-        """Tell when the disk stops taking lines and when it takes them again; what happens between the two is in `status.json`."""
+        """Write events when the disk begins or ceases to refuse lines or to be in trouble; what comes in between is in `status.json`."""
         tally = self.tally(child.metric.name)
-        if bool(pending.bytes) != bool(tally.pending.bytes):
-            level = "error" if pending.bytes else "info"
+        was, tally.pending = tally.pending, pending
+        if bool(pending.bytes) != bool(was.bytes):
             self._events.write(
-                level,
+                "error" if pending.bytes else "info",
                 "backlog",
                 target=child.metric.name,
                 target_run_id=child.run_id,
-                reason=pending.trouble or "over",
+                reason=pending.trouble if pending.bytes else "over",
                 bytes=pending.bytes,
             )
-        tally.pending = pending
+        if pending.warning != was.warning:
+            self._disk_warning(child, pending.warning)
+
+    def _disk_warning(self, child: Child, reason: str) -> None:
+        self._events.write(
+            "warning" if reason else "info",
+            "disk_warning",
+            target=child.metric.name,
+            target_run_id=child.run_id,
+            reason=reason or "over",
+        )

@@ -65,4 +65,10 @@ class Tally:
         self.last_poll: Optional[Polled] = None
         self.last_success_ns: Optional[int] = None
         self.pending = Pending("", 0)
+        self.disk_since: Optional[float] = None
+        """Since when the worker has waited for the disk, in monotonic seconds; None while it does something else."""
         self.outage = Outage(started_ns)
+
+    def disk_silence(self, now: float) -> float:
+        """Return for how many seconds the worker has been waiting for the disk."""
+        return 0.0 if self.disk_since is None else now - self.disk_since

@@ -10,7 +10,7 @@ from sqmon.config import catalogue
 from sqmon.config.settings import Metric
 from sqmon.database.client import Database
 from sqmon.errors import DatabaseError, QueryTimeoutError
-from sqmon.ipc.reports import ColumnsMissing, Polled, Report, Step
+from sqmon.ipc.reports import DISK, ColumnsMissing, Polled, Report, Step
 from sqmon.records.column_names import normalised
 from sqmon.records.computed import Computation
 from sqmon.records.encoder import PART_ROWS, Encoder
@@ -77,7 +77,7 @@ class Poller:
 
     def write(self, fetched: Fetched) -> None:
         """Turn the rows into lines and the lines over to the writer; never raises for what the disk does."""
-        self._report(Step("write", self._metric.timeout))
+        self._report(DISK)
         before, result = self._encoder.seq, None
         if self._metric.is_command:
             result = [str(value)[:_RESULT_CHARACTERS] for row in fetched.result.tuples(0, _RESULT_ROWS) for value in row][:_RESULT_VALUES]

@@ -19,7 +19,7 @@ from sqmon.config.time_zone import zone_of
 from sqmon.database.client import Database
 from sqmon.database.error_texts import readable
 from sqmon.errors import LoginError, QueryTimeoutError, SqmonError, StatementError
-from sqmon.ipc.reports import ClockStepped, Connected, Failed, Pending, RecordsDropped, Report, SegmentSealed, Step, encode
+from sqmon.ipc.reports import DISK, ClockStepped, Connected, Failed, Pending, RecordsDropped, Report, SegmentSealed, Step, encode
 from sqmon.ipc.start import Start
 from sqmon.records.computed import Computation
 from sqmon.storage.streams import streams_of
@@ -79,7 +79,8 @@ class Worker:
         self._clock = clock
         self._stopping = False
         self._may_interrupt = False
-        self._pending = 0
+        self._pending = Pending("", 0)
+        self._writing = False
         for number in (signal.SIGINT, signal.SIGHUP):
             # A terminal sends these to the whole group; only the supervisor answers them.
             signal.signal(number, signal.SIG_IGN)
@@ -88,7 +89,7 @@ class Worker:
     def run(self) -> int:
         """Poll until told to stop (returns 0) or until the first error, which is reported (returns 1)."""
         try:
-            with contextlib.closing(self._open_writer()) as writer:
+            with self._writer() as writer:
                 self._poll_forever(writer)
         except Stopped:
             pass
@@ -113,6 +114,7 @@ class Worker:
                 self._report(Step("login", metric.timeout))
                 database.connect(metric.timeout)
             self._report(Connected())
+            self._report(DISK)
             encoder = self._streams.encoder(metric.name, self._start.run_id, on_step=lambda step: self._report(ClockStepped(step)))
             computation = Computation(metric.name, query=metric.query, user=to.user, zone=zone_of(to.server_timezone))
             poller = Poller(metric, database, computation, encoder, writer, clock=self._clock, report=self._report)
@@ -126,32 +128,47 @@ class Worker:
                     poller.write(fetched)
                     del fetched  # the rows of a large poll must not stay until the next one
             finally:
-                writer.tick()
-                poller.settle()
+                self._tend(poller, writer)
 
     def _wait(self, due: float, poller: Poller, writer: LineWriter) -> None:
-        """Sleep until `due`, looking after what the writer still has to do."""
-        left = due - self._clock.monotonic()
-        self._report(Step("wait", max(left, 0.0) + _RETRY_SECONDS))
+        """Sleep until `due`, and meanwhile let the writer do what it has to."""
         while True:
-            writer.tick()
-            poller.settle()
-            if writer.pending != self._pending:
-                self._pending = writer.pending
-                self._report(Pending(writer.trouble.partition(": ")[2], writer.pending))
+            self._tend(poller, writer)
             left = due - self._clock.monotonic()
+            pause = min(left, _RETRY_SECONDS if writer.pending else _IDLE_SECONDS)
+            if pause > 0:
+                self._report(Step("wait", pause))
             with self._interruptible():
-                if left <= 0:
-                    return
-                time.sleep(min(left, _RETRY_SECONDS if writer.pending else _IDLE_SECONDS))
+                time.sleep(max(pause, 0.0))
+            if pause == left:
+                return
 
-    def _open_writer(self) -> LineWriter:
-        return self._streams.writer(
+    def _tend(self, poller: Poller, writer: LineWriter) -> None:
+        """Let the writer retry, rotate and fsync, and report what has become of earlier lines."""
+        self._report(DISK)
+        writer.tick()
+        poller.settle()
+        self._report_trouble(writer)
+
+    def _report_trouble(self, writer: LineWriter) -> None:
+        pending = Pending(writer.trouble.partition(": ")[2], writer.pending)
+        if pending != self._pending:
+            self._pending = pending
+            self._report(pending)
+
+    @contextlib.contextmanager
+    def _writer(self) -> Iterator[LineWriter]:
+        writer = self._streams.writer(
             self._start.metric.name,
             clock=self._clock,
             on_sealed=lambda sealed: self._report(SegmentSealed(sealed)),
             on_dropped=lambda dropped: self._report(RecordsDropped(dropped)),
         )
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._report_trouble, writer)
+            stack.callback(writer.close)
+            stack.callback(self._report, DISK)
+            yield writer
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -171,4 +188,8 @@ class Worker:
             raise Stopped
 
     def _report(self, report: Report) -> None:
+        if isinstance(report, Step):
+            if report is DISK and self._writing:
+                return  # one report is enough for what follows on each other
+            self._writing = report is DISK
         self._pipe.send(encode(report))
