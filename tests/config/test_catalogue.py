@@ -1,4 +1,4 @@
-"""The catalogue: what may be polled, as the documentation has it and as the simulator answers it."""
+"""The catalogue: what may be polled, as it is documented and as the simulator answers it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ ORIGINAL = {"show_server_status": 7, "show_locks": 2, "get_leveldb_stats": 5, "s
 
 
 def test_five_of_the_original_service() -> None:
-    """They are polled as often as it polled them."""
+    """The five default metrics are polled as often as the original service polled them."""
     assert {name: catalogue.FUNCTIONS[name].interval for name in catalogue.DEFAULT_METRICS} == ORIGINAL
 
 
 def test_no_function_is_read_only_and_changes_something() -> None:
-    """What may be polled is on one list alone."""
+    """No function is both pollable and known to change the server."""
     assert set(READ) & set(read_only.STATE_CHANGING) == set()
     assert [name for name in READ if read_only.state_change(name)] == []
 
 
 @pytest.mark.parametrize("name", READ)
 def test_every_function_can_be_polled(name: str) -> None:
-    """Its name is a metric's name, and its statement is one that is allowed."""
+    """Every function has a valid metric name and an allowed statement."""
     function = catalogue.FUNCTIONS[name]
     call = read_only.call(name) if not function.arguments else f"select {name}({function.arguments});"
 
@@ -40,7 +40,7 @@ def test_every_function_can_be_polled(name: str) -> None:
 
 @pytest.mark.parametrize("name", READ)
 def test_columns_are_keys_of_records(name: str) -> None:
-    """Each once, in the form that a record has; aliases and computed columns, too."""
+    """Columns, aliases and computed columns have the form of a record's keys, and each occurs once."""
     function = catalogue.FUNCTIONS[name]
     names = (*function.columns, *function.computed)
 
@@ -51,7 +51,7 @@ def test_columns_are_keys_of_records(name: str) -> None:
 
 
 def test_simulator_knows_every_function_whose_columns_are_documented() -> None:
-    """What nobody has described can't be simulated."""
+    """The simulator answers every function whose columns are documented."""
     assert [name for name in READ if catalogue.FUNCTIONS[name].columns and name not in further.FUNCTIONS] == []
 
 
@@ -60,7 +60,7 @@ def test_simulator_knows_every_function_whose_columns_are_documented() -> None:
     [(name, generation) for name in READ if catalogue.FUNCTIONS[name].columns for generation in further.FUNCTIONS[name].columns],
 )
 def test_simulator_answers_with_these_columns(name: str, generation: str) -> None:
-    """In order, in the newest generation all of them, in the older ones those that they have, under their names."""
+    """The simulator sends the columns in order: the newest generation all of them, older ones those they have, under their names."""
     function = catalogue.FUNCTIONS[name]
     sent = normalised([column.name for column in further.FUNCTIONS[name].columns[generation]], ())
     known = [function.aliases.get(column, column) for column in sent]
@@ -70,7 +70,7 @@ def test_simulator_answers_with_these_columns(name: str, generation: str) -> Non
 
 
 def used_by_alerts() -> dict[str, set[str]]:
-    """Return the keys of lines that the alerts read, by metric."""
+    """Return the keys of records that the alerts read, by metric."""
     used: dict[str, set[str]] = {}
     for alert in (alert for alerts in GROUPS.values() for alert in alerts):
         for metric, named in re.findall(r'metric="(\w+)"[^}]*\} \| json ((?:\w+="\w+"(?:, )?)+)', alert.expr):
@@ -80,7 +80,7 @@ def used_by_alerts() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("name", READ)
 def test_needed_columns_are_those_of_the_alerts(name: str) -> None:
-    """What an alert reads is needed; the rest of what is needed is there for computed columns that an alert reads."""
+    """The needed columns are those that an alert reads, and the sources of computed columns that an alert reads."""
     function = catalogue.FUNCTIONS[name]
     used = used_by_alerts().get(name, set())
     read = {column for column in function.columns if column in used}
@@ -90,7 +90,7 @@ def test_needed_columns_are_those_of_the_alerts(name: str) -> None:
 
 
 def test_missing_columns_are_known_under_every_name() -> None:
-    """A metric that nobody needs lacks nothing, nor does one whose columns have other names."""
+    """No column is missing in a metric that no alert reads, or where the columns have other known names."""
     aliases = {new: old for old, new in catalogue.FUNCTIONS["show_server_status"].aliases.items()}
     needed = catalogue.FUNCTIONS["show_server_status"].needed
 
@@ -100,7 +100,7 @@ def test_missing_columns_are_known_under_every_name() -> None:
 
 
 def test_nearest_name() -> None:
-    """A slip of the finger is recognised, nonsense is not."""
+    """A typing error is recognised, and nonsense is not."""
     assert [catalogue.nearest(name) for name in ("show_lock", "shwo_locks", "get_licence_info", "Zzz")] == [
         "show_locks",
         "show_locks",

@@ -27,7 +27,7 @@ from sqmon.config import custom_query, read_only
     ],
 )
 def test_one_select_passes(query: str) -> None:
-    """A single select is accepted, whatever its literals say."""
+    """A single select passes, whatever its literals say."""
     assert custom_query.problem(query) == ""
 
 
@@ -75,12 +75,12 @@ def test_one_select_passes(query: str) -> None:
     ],
 )
 def test_everything_else_is_refused(query: str, reason: str) -> None:
-    """What is not one select, or calls a function that changes the server, is refused, however it is dressed up."""
+    """Anything but one select, and a call of a function that changes the server, is refused, however it is disguised."""
     assert custom_query.problem(query) == reason
 
 
 def test_operator_answers_for_a_function_by_name() -> None:
-    """It holds for that function alone, and never for one that is known to change the server."""
+    """The permission holds for the function that it names, and never for one that is known to change the server."""
     query = "select my_own(1), another(2)"
 
     assert custom_query.problem(query, ["my_own", "another"]) == ""
@@ -89,12 +89,12 @@ def test_operator_answers_for_a_function_by_name() -> None:
 
 
 def test_what_is_known_to_change_something_is_on_no_other_list() -> None:
-    """A name on both lists would be a hole."""
+    """No function that changes the server is on another list."""
     assert [name for name in read_only.STATE_CHANGING if read_only.only_reads(name)] == []
 
 
 def test_long_queries_are_read_in_no_time() -> None:
-    """None of the patterns takes longer than in proportion to the length, whatever the query holds."""
+    """The time that a query takes to check is proportional to its length, whatever it holds."""
     began = time.monotonic()
     for piece in ("'", "''", '"', '""', "$$", "$", "a", "(", "a(", " ", "\\'", "-", "1"):
         custom_query.problem("select " + piece * (65_000 // len(piece)))

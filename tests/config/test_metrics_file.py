@@ -36,13 +36,13 @@ def outcome(text: bytes) -> tuple[list[Metric], list[str]]:
 
 
 def test_shipped_file_is_the_built_in_five() -> None:
-    """The file in config_files polls what is polled without a file, as often."""
+    """The file in config_files polls the same metrics, as often, as no file at all."""
     assert metrics_file.defaults() == metrics_file.parse(SHIPPED.read_bytes(), "m.json")
     assert [*catalogue.DEFAULT_METRICS] == [metric.name for metric in metrics_file.defaults()]
 
 
 def test_number_form() -> None:
-    """A number is the interval; the deadline is twice as long, ten seconds at least."""
+    """A number is the interval; the deadline is twice as long, and at least ten seconds."""
     short, long = metrics_file.parse(b'{"show_locks": 2, "show_cluster_nodes": 30.5}', "m.json")
 
     assert Metric("show_locks", 2.0, 10.0, "select show_locks();") == short
@@ -50,7 +50,7 @@ def test_number_form() -> None:
 
 
 def test_object_form() -> None:
-    """An object gives interval, deadline and a query of one's own, under any name."""
+    """An object gives the interval, the deadline and a query of one's own, under any name."""
     entry = {"interval": 60, "timeout": 7, "query": "select * from sqream_catalog.tables"}
 
     assert [Metric("big_tables", 60.0, 7.0, "select * from sqream_catalog.tables")] == metrics_file.parse(
@@ -59,7 +59,7 @@ def test_object_form() -> None:
 
 
 def test_query_timeout_is_the_default_deadline() -> None:
-    """What --query_timeout says holds where the entry does not say otherwise."""
+    """--query_timeout is the deadline of an entry that names none."""
     text = b'{"show_locks": 2, "show_version": {"interval": 3, "timeout": 4}}'
 
     assert [33.0, 4.0] == [metric.timeout for metric in metrics_file.parse(text, "m.json", 33.0)]
@@ -137,12 +137,12 @@ def test_reset_needs_consent_and_is_a_command() -> None:
     ],
 )
 def test_each_mistake_is_named(entries: Any, problem: str) -> None:
-    """One clear line says where the mistake is and what would be right."""
+    """One line says where the mistake is and what would be right."""
     assert [problem] == problems(entries)
 
 
 def test_every_problem_is_told_at_once() -> None:
-    """Three mistakes are three lines, not three attempts."""
+    """Three mistakes are three lines."""
     found = problems({"show_lock": 2, "get_license_info": -3, "show_cluster_nodes": {"interval": "x", "timeout": "y"}})
 
     assert ["show_lock", "get_license_info", "show_cluster_nodes.interval", "show_cluster_nodes.timeout"] == [
@@ -151,13 +151,13 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 def test_every_state_changing_function_is_refused() -> None:
-    """None of them can be polled by its bare name."""
+    """No function that changes the server can be polled by its bare name."""
     for name in read_only.STATE_CHANGING:
         assert len(problems({name: 60})) == 1
 
 
 def test_many_problems_end_early() -> None:
-    """A file of ten thousand mistakes is refused in no time, and its first problems are enough to begin with."""
+    """A file of ten thousand mistakes is refused quickly, with its first problems."""
     began = time.monotonic()
     found = problems({f"a{number}": {f"b{column}": 1 for column in range(100)} for number in range(10_000)})
 
@@ -167,7 +167,7 @@ def test_many_problems_end_early() -> None:
 
 
 def test_metrics_have_a_limit() -> None:
-    """A hundred processes are enough for one service."""
+    """A file with more than a hundred metrics is refused."""
     entry = {"interval": 60, "query": "select show_locks()"}
 
     assert len(metrics_file.parse(json.dumps({f"a{number}": entry for number in range(100)}).encode(), "m.json")) == 100
@@ -177,7 +177,7 @@ def test_metrics_have_a_limit() -> None:
 
 
 def test_schema_is_allowed() -> None:
-    """An editor may want to know it; alone it is no metric."""
+    """`$schema` is allowed for the sake of editors, and is no metric."""
     assert [metric.name for metric in metrics_file.parse(b'{"$schema": "s.json", "show_locks": 2}', "m.json")] == ["show_locks"]
     assert problems({"$schema": "s.json"}) == ['m.json: names no metric; write for example {"show_locks": 2}']
 
@@ -196,7 +196,7 @@ PIECES = (
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_bytes_do_more_than_a_refusal(seed: int) -> None:
-    """Whatever the file holds, it is metrics or a ConfigError whose problems can be written anywhere."""
+    """Whatever the bytes are, the file is metrics or a ConfigError whose problems can be printed anywhere."""
     random = Random(seed)
     for _ in range(500):
         kind = random.randrange(3)

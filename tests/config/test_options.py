@@ -42,14 +42,14 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str, **environ: str) -> 
 
 
 def test_flags_of_the_original_service_have_its_names_and_defaults() -> None:
-    """Whoever knows that one need not learn anything."""
+    """The options of the original service have the same names and defaults."""
     args = vars(parsed())
 
     assert {name: args[name] for name in ORIGINAL} == ORIGINAL
 
 
 def test_flags_of_the_original_service_can_be_given() -> None:
-    """All of them at once, as it took them."""
+    """The options of the original service are accepted in its form, all at once."""
     words = "--host h --port 1 --database d --username u --password p --clustered --service s --loki_host l --loki_port 2 --log_file_path f"
     args = vars(parsed(*words.split()))
 
@@ -57,14 +57,14 @@ def test_flags_of_the_original_service_can_be_given() -> None:
 
 
 def test_user_and_username_are_one_option() -> None:
-    """The last one wins, as with any option that is given twice."""
+    """--user and --username are one option, and the last one wins."""
     assert parsed("--user", "a", "--username", "b").user == "b"
     assert parsed("--username", "a", "--user", "b").user == "b"
 
 
 @pytest.mark.parametrize("option", [option for group in options.GROUPS.values() for option in group if "_" in option.name])
 def test_every_option_can_be_spelled_with_dashes(option: options.Option) -> None:
-    """--a-b is --a_b."""
+    """Every --a_b can be written as --a-b."""
     dashed = "--" + option.name.replace("_", "-")
     value = [] if option.convert is None else ["5"] if option.choices is None and option.name != "server_timezone" else None
     if value is None:
@@ -74,7 +74,7 @@ def test_every_option_can_be_spelled_with_dashes(option: options.Option) -> None
 
 
 def test_values_keep_their_dashes() -> None:
-    """Only the names of options are spelled anew."""
+    """Dashes in values are not changed."""
     assert options.spell(["--log-dir=a-b", "--cluster", "x-y", "-h", "--", "--a-b"]) == [
         "--log_dir=a-b",
         "--cluster",
@@ -87,7 +87,7 @@ def test_values_keep_their_dashes() -> None:
 
 @pytest.mark.parametrize("option", [option for group in options.GROUPS.values() for option in group])
 def test_every_option_can_come_from_the_environment(option: options.Option) -> None:
-    """SQMON_<NAME> is what is said on the command line."""
+    """SQMON_<NAME> sets every option."""
     value = (
         "true" if option.convert is None else option.choices[0] if option.choices else "UTC" if option.name == "server_timezone" else "5"
     )
@@ -97,7 +97,7 @@ def test_every_option_can_come_from_the_environment(option: options.Option) -> N
 
 
 def test_command_line_wins_over_the_environment() -> None:
-    """Whoever types something means it."""
+    """An option on the command line wins over the environment."""
     args = parsed("--port", "1", "--host", "typed", SQMON_PORT="2", SQMON_HOST="set", SQMON_SERVICE="kept")
 
     assert (args.port, args.host, args.service) == (1, "typed", "kept")
@@ -108,7 +108,7 @@ def test_command_line_wins_over_the_environment() -> None:
     [("1", True), ("True", True), ("yes", True), ("on", True), ("0", False), ("false", False), ("", False), ("OFF", False)],
 )
 def test_flags_in_the_environment(text: str, *, meant: bool) -> None:
-    """In the words that people use."""
+    """A flag can be set in the environment in the usual words for yes and no."""
     assert parsed(SQMON_CLUSTERED=text).clustered is meant
 
 
@@ -121,7 +121,7 @@ def test_flags_in_the_environment(text: str, *, meant: bool) -> None:
     ],
 )
 def test_nonsense_in_the_environment_is_wrong_usage(capsys: pytest.CaptureFixture[str], environ: dict[str, str], complaint: str) -> None:
-    """It is no better for not having been typed."""
+    """A bad value in the environment is wrong usage, as on the command line."""
     assert complaint in refused(capsys, **environ)
 
 
@@ -145,12 +145,12 @@ def test_nonsense_in_the_environment_is_wrong_usage(capsys: pytest.CaptureFixtur
     ],
 )
 def test_wrong_values_are_wrong_usage(capsys: pytest.CaptureFixture[str], words: str, complaint: str) -> None:
-    """The line says which value and what it should be; a beginning of a name is no name."""
+    """The line says which value is wrong and what it should be; an abbreviated option is unknown."""
     assert complaint in refused(capsys, *words.split())
 
 
 def test_numbers() -> None:
-    """Whole or not, and 0 only where it makes sense."""
+    """A number is whole where it must be, and 0 is allowed only where it makes sense."""
     args = parsed("--segment_mb", "0.5", "--startup_timeout", "0", "--min_free_mb", "0", "--retention_mb", "1e3")
 
     assert (args.segment_mb, args.startup_timeout, args.min_free_mb, args.retention_mb) == (0.5, 0.0, 0.0, 1000.0)
@@ -158,14 +158,14 @@ def test_numbers() -> None:
 
 
 def test_paths_are_paths() -> None:
-    """But for --log_file_path, whose last character says what it is."""
+    """Paths are Path objects, except --log_file_path, whose last character decides what it is."""
     args = parsed("--log_dir", "d/", "--metrics_file", "m", "--password_file", "p", "--log_file_path", "l/")
 
     assert (args.log_dir, args.metrics_file, args.password_file, args.log_file_path) == (Path("d"), Path("m"), Path("p"), "l/")
 
 
 def test_every_option_explains_itself() -> None:
-    """There is no option without a help text, and no name twice."""
+    """Every option has a help text, and no name occurs twice."""
     every = [option for group in options.GROUPS.values() for option in group]
 
     assert all(option.help for option in every)
@@ -173,5 +173,5 @@ def test_every_option_explains_itself() -> None:
 
 
 def test_kubernetes_may_set_what_it_likes() -> None:
-    """A service called sqmon there sets SQMON_PORT in every container, and means something else by it."""
+    """The SQMON_PORT that Kubernetes sets for a service called sqmon is not taken for ours."""
     assert parsed(SQMON_PORT="tcp://10.0.0.1:9188").port == 5000

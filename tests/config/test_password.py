@@ -1,4 +1,4 @@
-"""The password: where it comes from, when it is read, and that it is shown nowhere."""
+"""The password: where it comes from, when it is read, and that nothing shows it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECRET = "hush-Hush-1!"
 
 
 def refusal(source: PasswordSource) -> str:
-    """Return the one line that says why there is no password."""
+    """Return the line that says why there is no password."""
     with pytest.raises(ConfigError) as caught:
         source.read()
     (problem,) = caught.value.problems
@@ -27,7 +27,7 @@ def refusal(source: PasswordSource) -> str:
 
 @pytest.mark.parametrize("password", ['a"b', "a\\b", "a\nb", "pässword"])
 def test_password_that_can_not_be_sent_is_refused_without_being_named(tmp_path: Path, password: str) -> None:
-    """It makes no difference whether it was given or is in a file."""
+    """A password that can't be sent is refused without being repeated, whether it was given or is in a file."""
     path = tmp_path / "password"
     path.write_text(password, "utf-8")
     for source in (PasswordSource(password), PasswordSource(file=path)):
@@ -37,7 +37,7 @@ def test_password_that_can_not_be_sent_is_refused_without_being_named(tmp_path: 
 
 
 def test_password_is_shown_nowhere() -> None:
-    """Neither a log nor a traceback that prints the settings shows it."""
+    """Neither a log nor a traceback that prints the settings shows the password."""
     parser = argparse.ArgumentParser()
     options.add_options(parser, options.GROUPS)
     made = arguments.settings_of(parser.parse_args(["--password", SECRET]))
@@ -48,7 +48,7 @@ def test_password_is_shown_nowhere() -> None:
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_file_is_read_at_each_login(tmp_path: Path, end: str) -> None:
-    """The value reads nothing when it is made; the end of the line is no part of the password, blanks are."""
+    """The file is read at each login and not before; its line end is no part of the password, blanks are."""
     path = tmp_path / "password"
     source = PasswordSource(file=path)
     path.write_bytes(b" one " + end.encode())
@@ -59,7 +59,7 @@ def test_file_is_read_at_each_login(tmp_path: Path, end: str) -> None:
 
 
 def test_file_wins_over_the_text(tmp_path: Path) -> None:
-    """--password has a default, so nobody can tell whether it was meant."""
+    """A password file wins over --password, whose default can't be told from a given value."""
     path = tmp_path / "password"
     path.write_text("from the file", "utf-8")
 
@@ -87,7 +87,7 @@ def test_file_that_can_not_be_read(tmp_path: Path, content: Optional[bytes], rea
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "directory", "device"])
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
-    """A FIFO that nobody writes to would hold its reader for ever."""
+    """A FIFO, which would hold its reader for ever, is refused at once."""
     path = tmp_path / "password"
     if kind == "fifo":
         os.mkfifo(path)

@@ -1,4 +1,4 @@
-"""The metrics file changes while the service runs."""
+"""Changes of the metrics file while the service runs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ TWO = {"show_locks": 0.2, "show_cluster_nodes": 0.2}
 
 
 def save(path: Path, metrics: Any) -> None:
-    """Save as editors do: a new file, renamed over the old one."""
+    """Save as editors do: write a new file and rename it over the old one."""
     draft = path.with_suffix(".draft")
     draft.write_text(metrics if isinstance(metrics, str) else json.dumps(metrics), "utf-8")
     draft.replace(path)
 
 
 def test_only_what_changed_is_restarted(simulator: Simulator, tmp_path: Path) -> None:
-    """Of three metrics one changes, one goes, one comes; the third keeps its worker, its run and its ticks."""
+    """One metric changes, one goes, one comes, and the one that stays keeps its worker, its run and its ticks."""
     with service(simulator.port, tmp_path / "logs", metrics={**TWO, "get_license_info": 0.2}) as run:
         run.wait_for_polls(*TWO, "get_license_info")
         kept, changed = run.worker("show_cluster_nodes"), run.worker("show_locks")
@@ -69,7 +69,7 @@ def test_a_metric_never_has_two_workers(simulator: Simulator, tmp_path: Path) ->
 
 @pytest.mark.parametrize("content", ["", "{", '{"show_lock": 1}', '{"show_locks": -1}', '{"show_locks": {"interval": 1, "retries": 2}}'])
 def test_invalid_file_changes_nothing(simulator: Simulator, tmp_path: Path, content: str) -> None:
-    """Every problem is told with its place, and the running configuration stays."""
+    """An invalid file leaves the running configuration as it is, and every problem is told with its place."""
     with service(simulator.port, tmp_path / "logs", metrics=TWO) as run:
         run.wait_for_polls(*TWO)
         workers = [run.worker(metric) for metric in TWO]
@@ -87,7 +87,7 @@ def test_invalid_file_changes_nothing(simulator: Simulator, tmp_path: Path, cont
 
 
 def test_removed_file_changes_nothing_until_it_is_back(simulator: Simulator, tmp_path: Path) -> None:
-    """A file that is gone is a file that is wrong."""
+    """A file that is gone is treated as an invalid one."""
     with service(simulator.port, tmp_path / "logs", metrics=TWO) as run:
         run.wait_for_polls(*TWO)
 
@@ -101,7 +101,7 @@ def test_removed_file_changes_nothing_until_it_is_back(simulator: Simulator, tmp
 
 
 def test_swapped_links_of_kubernetes_are_noticed(simulator: Simulator, tmp_path: Path) -> None:
-    """A config map is a link to a link to a directory, and an update swaps the link in the middle."""
+    """The update of a config map, which swaps a link in the middle of the path, is noticed."""
     volume = tmp_path / "volume"
     for version, metrics in (("1", TWO), ("2", {**TWO, "show_version": 1})):
         (volume / f"..{version}").mkdir(parents=True)
@@ -118,7 +118,7 @@ def test_swapped_links_of_kubernetes_are_noticed(simulator: Simulator, tmp_path:
 
 
 def test_sighup_reads_the_file_again(simulator: Simulator, tmp_path: Path) -> None:
-    """A file that changed where nobody could see it (another host's, say) is read on SIGHUP; without a change nothing happens."""
+    """SIGHUP reads a file whose change could not be seen; without a change it does nothing."""
     with service(simulator.port, tmp_path / "logs", metrics=TWO) as run:
         run.wait_for_polls(*TWO)
 
@@ -130,7 +130,7 @@ def test_sighup_reads_the_file_again(simulator: Simulator, tmp_path: Path) -> No
 
 
 def test_storm_of_saves_ends_with_the_last_one(simulator: Simulator, tmp_path: Path) -> None:
-    """Two thousand saves as fast as the disk takes them: the last one wins, and a metric that none of them changes misses nothing."""
+    """After two thousand saves as fast as the disk allows the last one counts, and a metric that none of them changes misses nothing."""
     with service(simulator.port, tmp_path / "logs", metrics=TWO) as run:
         run.wait_for_polls(*TWO)
         path, before = tmp_path / "metrics.json", run.latest()
@@ -149,7 +149,7 @@ def test_storm_of_saves_ends_with_the_last_one(simulator: Simulator, tmp_path: P
 
 
 def test_half_written_file_is_not_called_wrong(tmp_path: Path) -> None:
-    """A reading that falls into a save is repeated before anybody is told."""
+    """A reading in the middle of a save is repeated before anybody is told."""
     path = tmp_path / "m.json"
     save(path, {"show_locks": 1})
     file = MetricsFile(path, None)
@@ -170,7 +170,7 @@ def test_half_written_file_is_not_called_wrong(tmp_path: Path) -> None:
 
 
 def test_wrong_file_under_a_storm_is_called_wrong_after_two_seconds(tmp_path: Path) -> None:
-    """Somebody who saves nonsense all the time is told so nevertheless."""
+    """A file that stays invalid while it is saved again and again is rejected after two seconds."""
     path = tmp_path / "m.json"
     save(path, {"show_locks": 1})
     file, now = MetricsFile(path, None), 10.0
@@ -190,7 +190,7 @@ def test_wrong_file_under_a_storm_is_called_wrong_after_two_seconds(tmp_path: Pa
 
 
 def test_what_is_read_is_what_later_readings_are_compared_with(tmp_path: Path) -> None:
-    """A change between the first reading and the first look is a change, however long the start-up checks took."""
+    """A change between the first reading and the first look is noticed, however long the start-up checks took."""
     path = tmp_path / "m.json"
     save(path, {"show_locks": 1})
     file = MetricsFile(path, None)
@@ -202,7 +202,7 @@ def test_what_is_read_is_what_later_readings_are_compared_with(tmp_path: Path) -
 
 
 def test_file_that_can_not_be_read_is_wrong_until_it_can(tmp_path: Path) -> None:
-    """Each reason is told once, and the same content as before withdraws the complaint."""
+    """Each reason is told once, and the complaint ends when the earlier content can be read again."""
     path = tmp_path / "m.json"
     save(path, {"show_locks": 1})
     file = MetricsFile(path, None)
@@ -221,7 +221,7 @@ def test_file_that_can_not_be_read_is_wrong_until_it_can(tmp_path: Path) -> None
 
 
 def test_change_during_the_checks_is_loaded_after_them(simulator: Simulator, tmp_path: Path) -> None:
-    """Neither an edit nor a SIGHUP is lost or does harm while the service waits for the database."""
+    """An edit or a SIGHUP while the service waits for the database is neither lost nor harmful."""
     simulator.stop_worker()
     with service(simulator.port, tmp_path / "logs", "--startup_timeout", "60", metrics=TWO) as run:
         run.wait_for("check", verdict="retry")
@@ -236,7 +236,7 @@ def test_change_during_the_checks_is_loaded_after_them(simulator: Simulator, tmp
 
 
 def test_sighup_never_ends_a_service(simulator: Simulator, tmp_path: Path) -> None:
-    """Neither the supervisor nor the forkserver dies of it, from the time at which the program itself begins until its end."""
+    """SIGHUP ends neither the supervisor nor the forkserver, at any time."""
 
     def ignores_or_catches() -> bool:
         status = dict(line.split(":\t", 1) for line in Path(f"/proc/{run.pid}/status").read_text("utf-8").splitlines())
@@ -253,14 +253,14 @@ def test_sighup_never_ends_a_service(simulator: Simulator, tmp_path: Path) -> No
 
 
 def swapped_directory(place: Path, version: Any) -> None:
-    """Rename the directory of the file, and make it again."""
+    """Rename the file's directory and make it again."""
     (place / "etc").rename(place / "old")
     (place / "etc").mkdir()
     save(place / "etc" / "metrics.json", version)
 
 
 def swapped_link(place: Path, version: Any) -> None:
-    """Make what was a file a link to another one."""
+    """Point the link that is the file to another file."""
     (place / "elsewhere").mkdir()
     save(place / "elsewhere" / "new.json", version)
     (place / "etc" / "link").symlink_to("../elsewhere/new.json")
@@ -277,7 +277,7 @@ def swapped_parent(place: Path, version: Any) -> None:
 
 @pytest.mark.parametrize("change", [swapped_directory, swapped_link, swapped_parent])
 def test_what_the_path_leads_to_counts(simulator: Simulator, tmp_path: Path, change: Any) -> None:
-    """Whatever is renamed, made again or pointed elsewhere on the way to the file, its content is what is at the end of its path."""
+    """What counts is the content at the end of the path, whatever was renamed, made again or pointed elsewhere on the way."""
     (tmp_path / "etc").mkdir()
     save(tmp_path / "etc" / "metrics.json", TWO)
     with service(simulator.port, tmp_path / "logs", "--metrics_file", str(tmp_path / "etc" / "metrics.json")) as run:
@@ -293,7 +293,7 @@ def test_what_the_path_leads_to_counts(simulator: Simulator, tmp_path: Path, cha
 
 
 def test_rights_that_come_back_withdraw_the_complaint(simulator: Simulator, tmp_path: Path) -> None:
-    """Nothing but a chmod has to happen for it."""
+    """A chmod alone can end the complaint about a file that can't be read."""
     (tmp_path / "metrics.json").write_text(json.dumps(TWO), "utf-8")
     powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
     with service(simulator.port, tmp_path / "logs", "--metrics_file", str(tmp_path / "metrics.json"), through=powerless) as run:
@@ -308,7 +308,7 @@ def test_rights_that_come_back_withdraw_the_complaint(simulator: Simulator, tmp_
 
 
 def test_without_inotify_the_file_is_looked_at(simulator: Simulator, tmp_path: Path) -> None:
-    """A host whose watches are used up gets a warning, and its changes a second later."""
+    """A host without free watches gets a warning, and changes are noticed within a second."""
     none_left = ["unshare", "--user", "--map-root-user", "sh", "-c", 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"', "sh"]
     if subprocess.run([*none_left, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs user namespaces")
@@ -340,7 +340,7 @@ WRONG: tuple[bytes, ...] = (
 
 
 def test_no_content_ends_a_service(simulator: Simulator, tmp_path: Path) -> None:
-    """Whatever is in the file, in a directory whose name is no text, is rejected, and the next good content is loaded."""
+    """Any content, in a directory whose name is no text, is rejected at worst, and the next good content is loaded."""
     place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe\x1b[2J"))
     place.mkdir()
     path = place / "metrics.json"
@@ -366,7 +366,7 @@ def test_no_content_ends_a_service(simulator: Simulator, tmp_path: Path) -> None
 
 
 def test_reading_is_not_noticed_as_a_change(tmp_path: Path) -> None:
-    """Our own reading of the file, and writes to its neighbours, wake nobody; a save does."""
+    """Our own readings and writes to other files wake nobody, and a save does."""
     path = tmp_path / "m.json"
     save(path, {"show_locks": 1})
     noticed: list[float] = []

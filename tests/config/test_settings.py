@@ -14,7 +14,7 @@ from sqmon.errors import ConfigError
 
 
 def connection(**changes: Any) -> Connection:
-    """Return a connection that is as usual but for `changes`."""
+    """Return the usual connection with `changes`."""
     usual: dict[str, Any] = {"host": "h", "port": 5000, "database": "master", "user": "sqream", "service": "monitor"}
     return Connection(**{**usual, **changes})
 
@@ -29,7 +29,7 @@ def settings_of(*words: str) -> Settings:
 @pytest.mark.parametrize("name", ["host", "database", "user", "service"])
 @pytest.mark.parametrize("value", ["", 'a"b', "a\\b", "a\nb", "é", "a\x1bb"])
 def test_what_would_break_the_login_message_is_refused(name: str, value: str) -> None:
-    """pysqream pastes these into JSON and counts characters, not bytes."""
+    """What pysqream would paste into the login message and break it is refused."""
     with pytest.raises(ConfigError) as caught:
         connection(**{name: value})
 
@@ -39,7 +39,7 @@ def test_what_would_break_the_login_message_is_refused(name: str, value: str) ->
 
 
 def test_segments_by_default() -> None:
-    """64 MiB, a day, a week and 2 GiB, and a Loki that is asked."""
+    """The defaults are segments of 64 MiB or a day, a week and 2 GiB of them, and a Loki that is asked."""
     made = settings_of("--log_dir", "somewhere")
     retention = made.retention
 
@@ -50,7 +50,7 @@ def test_segments_by_default() -> None:
 
 
 def test_log_file_path_that_is_a_file(tmp_path: Path) -> None:
-    """One file of all metrics, and no Loki."""
+    """A --log_file_path that is no directory is one file for all metrics, without Loki."""
     made = settings_of("--log_file_path", str(tmp_path / "all.jsonl"))
 
     assert (made.output, made.outside.loki) == (settings.FileOutput(tmp_path / "all.jsonl"), None)
@@ -58,7 +58,7 @@ def test_log_file_path_that_is_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["/", ""])
 def test_log_file_path_that_is_a_directory(tmp_path: Path, end: str) -> None:
-    """Segments, and no Loki; a directory that exists needs no / at its end."""
+    """A --log_file_path that ends in / or exists as a directory holds segments, without Loki."""
     place = tmp_path / "new" if end else tmp_path
     made = settings_of("--log_file_path", f"{place}{end}")
 
@@ -66,7 +66,7 @@ def test_log_file_path_that_is_a_directory(tmp_path: Path, end: str) -> None:
 
 
 def test_log_dir_and_a_file_exclude_each_other(tmp_path: Path) -> None:
-    """Nobody could say where to look."""
+    """--log_dir and a single file can't be given together."""
     with pytest.raises(ConfigError) as caught:
         settings_of("--log_dir", "d", "--log_file_path", str(tmp_path / "f"))
 
@@ -74,7 +74,7 @@ def test_log_dir_and_a_file_exclude_each_other(tmp_path: Path) -> None:
 
 
 def test_metrics_file_is_the_first_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside where one stands, in config_files, in /etc, or none at all."""
+    """The metrics file is the first that exists: in the working directory, in config_files, in /etc, or none."""
     monkeypatch.chdir(tmp_path)
     found = [settings.default_metrics_file()]
     for place in ("config_files", "."):
@@ -87,5 +87,5 @@ def test_metrics_file_is_the_first_that_exists(tmp_path: Path, monkeypatch: pyte
 
 
 def test_log_dir_is_somewhere_that_can_be_written_to() -> None:
-    """The system's place, or the one beside where one stands."""
+    """The default log directory is the system's if it is writable, else one in the working directory."""
     assert settings.default_log_dir() in (Path("/var/log/sqmon"), Path("logs"))

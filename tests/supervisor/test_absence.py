@@ -1,4 +1,4 @@
-"""What the events of earlier services tell of the time before the start."""
+"""What the events of earlier services tell about the time before the start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCKS, NODES = "show_locks", "show_cluster_nodes"
 
 
 class Past:
-    """What services wrote before, an event a second; `run` begins the next service."""
+    """The events that earlier services wrote, one a second; `run` begins the next service."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,18 +51,18 @@ class Past:
             file.write(data)
 
     def look_back(self, *metrics: str, host_booted_ns: int = 0, max_bytes: int = 1 << 20) -> LookBack:
-        """Return what a service that starts now finds out."""
+        """Return what a service that starts now finds."""
         return look_back([self.path], metrics or (LOCKS, NODES), host_booted_ns=host_booted_ns, max_bytes=max_bytes)
 
 
 @pytest.fixture
 def past(tmp_path: Path) -> Past:
-    """The stream of a first service, which has started."""
+    """The stream of a first service that has started."""
     return Past(tmp_path / "sqmon.jsonl")
 
 
 def test_stopped_service_has_said_so(past: Past) -> None:
-    """Each metric was seen last at the end of its last good poll."""
+    """After a stop, each metric was last seen at the end of its last good poll."""
     locks, nodes = past.poll(LOCKS), past.poll(NODES, "empty")
     past.poll(LOCKS, "error")
     past.poll(NODES, "timeout")
@@ -74,7 +74,7 @@ def test_stopped_service_has_said_so(past: Past) -> None:
 
 
 def test_service_without_its_last_word_was_killed_or_went_down_with_its_host(past: Past) -> None:
-    """A host that has been started since then has taken the service with it."""
+    """A service without a `stop` was killed, or went down with its host if that was started since."""
     locks = past.poll(LOCKS)
 
     for booted, reason in ((0, "killed"), (past.now_ns, "killed"), (past.now_ns + 1, "host was down")):
@@ -82,7 +82,7 @@ def test_service_without_its_last_word_was_killed_or_went_down_with_its_host(pas
 
 
 def test_reason_is_that_of_the_service_that_polled_last(past: Past) -> None:
-    """Services that never came to a poll don't end the absence, and how they ended is not what began it."""
+    """The reason is how the service that polled last ended, even if others that never polled came after it."""
     locks = past.poll(LOCKS)
     past.event("stop")
     past.run()
@@ -94,7 +94,7 @@ def test_reason_is_that_of_the_service_that_polled_last(past: Past) -> None:
 
 
 def test_absence_begins_where_a_gap_that_was_told_ends(past: Past) -> None:
-    """What one gap event says no other repeats; lost records are another matter."""
+    """An absence begins where the last gap that was told ends; gaps of lost records don't count."""
     locks = past.poll(LOCKS)
     past.gap(LOCKS, past.now_ns + 5, first_seq=1, last_seq=2)
 
@@ -109,7 +109,7 @@ def test_absence_begins_where_a_gap_that_was_told_ends(past: Past) -> None:
 
 
 def test_metric_that_nobody_wanted_has_no_absence(past: Past) -> None:
-    """One that was never polled has none, and one that was taken out of the metrics file has none."""
+    """A metric that was never polled, or was taken out of the metrics file, has no absence."""
     past.poll(LOCKS)
     past.poll(NODES)
     past.event("config_reloaded", changed="", added="", removed=f"x, {NODES}")
@@ -119,7 +119,7 @@ def test_metric_that_nobody_wanted_has_no_absence(past: Past) -> None:
 
 
 def test_bound_is_kept_and_said(past: Past) -> None:
-    """Of a metric whose last poll is farther back than may be read, nobody claims that there was none."""
+    """A metric whose last poll is too far back to be read is reported as unknown, not as never polled."""
     past.poll(NODES)
     for _ in range(20):
         locks = past.poll(LOCKS)
@@ -130,7 +130,7 @@ def test_bound_is_kept_and_said(past: Past) -> None:
 
 
 def test_whatever_else_is_in_the_file_is_no_event(past: Past) -> None:
-    """A single file holds records as well, whose columns may have any names; broken lines, of a kill or a stranger, are no error."""
+    """Records with columns of any name and broken lines are not taken for events."""
     locks = past.poll(LOCKS)
     record = Encoder("show_locks", "r")
     columns = ("event", "target", "status", "text")
@@ -143,7 +143,7 @@ def test_whatever_else_is_in_the_file_is_no_event(past: Past) -> None:
 
 
 def test_look_back_is_a_matter_of_a_moment(past: Past) -> None:
-    """The start waits for it."""
+    """Looking back doesn't hold up the start."""
     line = Encoder("sqmon", "r").event("info", "poll", {"target": LOCKS, "status": "error", "error": "x" * 100}, now_ns=past.now_ns).data
     past.write(line * (9_000_000 // len(line)))
     began = time.process_time()
@@ -154,5 +154,5 @@ def test_look_back_is_a_matter_of_a_moment(past: Past) -> None:
 
 
 def test_host_was_started_before_this_process() -> None:
-    """In nanoseconds since 1970."""
+    """The host's start is told in nanoseconds since 1970."""
     assert 0 < booted_ns(SystemClock()) < time.time_ns()

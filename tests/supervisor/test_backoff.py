@@ -1,4 +1,4 @@
-"""Start times on made-up time."""
+"""Start times of workers, on made-up time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqmon.supervisor.backoff import Backoff, spread
 
 
 def test_starts_are_spread_over_a_second_at_most() -> None:
-    """200 metrics don't all begin in one instant, and a single one begins at once."""
+    """The starts of 200 metrics are spread over at most a second, and a single metric starts at once."""
     starts = [spread(index, 200, 2.0) for index in range(200)]
 
     assert (0.0, 200) == (starts[0], len(set(starts)))
@@ -17,7 +17,7 @@ def test_starts_are_spread_over_a_second_at_most() -> None:
 
 
 def test_backoff_doubles_up_to_a_minute_and_starts_fresh_after_a_healthy_one() -> None:
-    """Waits grow 1, 2, 4 ... 60 s less up to a quarter; a run of a minute makes the next wait a short one."""
+    """Waits grow from 1 to 60 s, less up to a quarter; after a run of a minute the next wait is short again."""
     backoff = Backoff(jitter=random.Random(1))
 
     waits = [backoff.wait(0.5) for _ in range(8)]

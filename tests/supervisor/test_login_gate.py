@@ -6,14 +6,14 @@ from sqmon.supervisor.login_gate import PAUSE_SECONDS, LoginGate
 
 
 def test_open_gate_lets_everybody_in() -> None:
-    """As long as logins work, any number may be under way."""
+    """While logins work, any number may be under way."""
     gate = LoginGate(lambda: "secret")
 
     assert gate.lets(0.0, trying=199)
 
 
 def test_refused_login_pauses_all_and_then_lets_one_try() -> None:
-    """For fifteen minutes nobody tries, then one at a time."""
+    """After a refused login nobody tries for fifteen minutes, then one at a time."""
     gate = LoginGate(lambda: "secret")
     gate.refused(100.0)
 
@@ -23,7 +23,7 @@ def test_refused_login_pauses_all_and_then_lets_one_try() -> None:
 
 
 def test_twenty_metrics_with_a_wrong_password_fail_once_a_pause() -> None:
-    """Whoever asks and however often, one attempt fails per quarter of an hour."""
+    """However many ask and however often, one login is refused per pause."""
     gate = LoginGate(lambda: "wrong")
     gate.refused(0.0)
     attempts = 0
@@ -37,7 +37,7 @@ def test_twenty_metrics_with_a_wrong_password_fail_once_a_pause() -> None:
 
 
 def test_changed_password_ends_the_pause() -> None:
-    """Who changes the password does not have to wait."""
+    """A changed password ends the pause at once."""
     passwords = ["old"]
     gate = LoginGate(lambda: passwords[-1])
     gate.refused(100.0)
@@ -48,7 +48,7 @@ def test_changed_password_ends_the_pause() -> None:
 
 
 def test_lost_database_is_tried_by_one_at_a_time_until_it_is_back() -> None:
-    """While it is down one knocks each one to four seconds; when it is back all may come."""
+    """While the database is down one at a time tries every one to four seconds; when it is back, all may."""
     gate, knocks, last = LoginGate(lambda: ""), [], 0.0
     gate.doubt()
     for tenth in range(1, 600):

@@ -1,4 +1,4 @@
-"""What a start makes good of what the service before it left behind, with the real program."""
+"""What a start finds out about the service before it, with the real program."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ENDS = pytest.mark.parametrize(("number", "reason"), [(signal.SIGTERM, "stopped"
 
 
 def good_polls(events: list[dict[str, Any]], metric: str) -> list[str]:
-    """Return the times of the metric's polls without an error."""
+    """Return the times of the metric's good polls."""
     return [
         event["ts"] for event in events if event["event"] == "poll" and event["target"] == metric and event["status"] in ("ok", "empty")
     ]
 
 
 def assert_absence(before: list[dict[str, Any]], after: list[dict[str, Any]], reason: str) -> None:
-    """Each metric tells once that it was not seen between its last good poll before the end and the first one after the start."""
+    """Assert that each metric tells once that it was not seen between its last good poll before the end and its first after the start."""
     gaps = {event["target"]: event for event in after if event["event"] == "gap"}
 
     assert len(gaps) == len([event for event in after if event["event"] == "gap"])
@@ -39,7 +39,7 @@ def assert_absence(before: list[dict[str, Any]], after: list[dict[str, Any]], re
 
 @ENDS
 def test_monitors_own_absence_is_a_gap(simulator: Simulator, tmp_path: Path, number: signal.Signals, reason: str) -> None:
-    """Since when, until when and why; the very first start tells of nothing, and neither does a metric that is new."""
+    """After a restart each metric has a gap with its reason; the first start and a new metric have none."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         assert [] == run.events("gap")
@@ -55,7 +55,7 @@ def test_monitors_own_absence_is_a_gap(simulator: Simulator, tmp_path: Path, num
 
 @ENDS
 def test_absence_is_told_in_a_single_file_as_well(simulator: Simulator, tmp_path: Path, number: signal.Signals, reason: str) -> None:
-    """Whatever it is called by now, and although records stand between the events."""
+    """The absence is found in a single file too, after its rotation and between records."""
     path = tmp_path / "all.jsonl"
 
     def events() -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ METRICS = {"get_license_info": 0.3}
     ],
 )
 def test_deletion_tells_what_may_not_have_been_read(tmp_path: Path, known: int | None, level: str, extra: dict[str, object]) -> None:
-    """A deletion says which records no agent is known to have read, and calls none of them missing."""
+    """A deletion says which records the agent is not known to have read, and calls none of them missing."""
     log_dir, positions_file = tmp_path / "logs", tmp_path / "positions.yaml"
     for _ in range(2):
         stream = Stream(log_dir, SegmentOptions())

@@ -1,4 +1,4 @@
-"""When a gap is a gap."""
+"""When missed polls are a gap."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECOND = 10**9
 
 
 def test_missed_polls_are_one_gap_with_its_first_reason() -> None:
-    """From the last good poll to the next one, named after what began it."""
+    """A gap lasts from the last good poll to the next one, and its reason is the first."""
     outage = Outage(0)
     assert outage.polled(10 * SECOND, METRIC) is None
 
@@ -40,14 +40,14 @@ def test_restart_within_the_interval_is_no_gap() -> None:
 
 
 def test_slow_polls_without_a_failure_are_no_gap() -> None:
-    """Late is not lost: skipped ticks are told by the poll events."""
+    """Late polls are no gap, since the poll events tell skipped ticks."""
     outage = Outage(0)
 
     assert outage.polled(60 * SECOND, METRIC) is None
 
 
 def test_absence_of_the_service_is_a_gap_however_short_it_was() -> None:
-    """From the last good poll before the start to the first one after it, whatever fails in between; what follows is as ever."""
+    """The absence lasts from the last good poll before the start to the first after it, whatever fails in between."""
     outage = Outage(9 * SECOND)
     outage.absent(Absence(5 * SECOND, "stopped", "run-0"))
     assert "" == outage.latest
@@ -68,7 +68,7 @@ def test_absence_of_the_service_is_a_gap_however_short_it_was() -> None:
 
 
 def test_gap_never_ends_before_it_began() -> None:
-    """The clock may have been set back while no service ran."""
+    """A gap doesn't end before it began, even if the clock was set back while no service ran."""
     outage = Outage(0)
     outage.absent(Absence(60 * SECOND, "stopped", "run-0"))
     gap = outage.polled(30 * SECOND, METRIC)
