@@ -22,8 +22,8 @@ from sqmon.config.password import PasswordSource
 from sqmon.config.settings import Connection, Metric, SegmentOptions
 from sqmon.database.client import Database
 from sqmon.ipc.reports import Report
-from sqmon.records.computed import Computation
 from sqmon.records.encoder import Encoder
+from sqmon.records.pipeline import Pipeline
 from sqmon.storage.segment_writer import SegmentWriter
 from sqmon.worker.poller import Poller
 from sqmon.worker.schedule import Tick
@@ -51,8 +51,8 @@ def whole(database: Database) -> float:
         )
         reports: list[Report] = []
         metric = Metric("show_locks", 2.0, SECONDS, QUERY)
-        computation = Computation(metric.name, query=metric.query, user="sqream", zone=None)
-        poller = Poller(metric, database, computation, Encoder("show_locks", "run"), writer, clock=clock, report=reports.append)
+        pipeline = Pipeline(metric, Connection("127.0.0.1", 5000, "master", "sqream", "monitor"), "full", Encoder("show_locks", "run"))
+        poller = Poller(metric, database, pipeline, writer, clock=clock, report=reports.append)
         began = time.perf_counter()
         poller.write(poller.fetch(Tick(clock.monotonic(), 0)))
         took = time.perf_counter() - began

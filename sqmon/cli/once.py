@@ -10,12 +10,11 @@ from typing import BinaryIO, Optional, Sequence
 
 from sqmon.cli import exit_codes
 from sqmon.config import arguments, catalogue, metrics_file, options, settings
-from sqmon.config.settings import Connection, Metric
-from sqmon.config.time_zone import zone_of
+from sqmon.config.settings import Connection, Metric, SqlMode
 from sqmon.database.client import Database
 from sqmon.errors import ConfigError
-from sqmon.records.computed import Computation
-from sqmon.records.encoder import PART_ROWS, Encoder, new_run_id
+from sqmon.records.encoder import Encoder, new_run_id
+from sqmon.records.pipeline import Pipeline
 
 OPTIONS = {title: options.GROUPS[title] for title in ("SQreamDB", "polling")}
 
@@ -33,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Poll each metric once and print its records."""
     metrics = metrics_file.read(args.metrics_file or settings.default_metrics_file(), args.query_timeout)
-    poll(arguments.connection_of(args), select(metrics, args.metrics, args.query_timeout), sys.stdout.buffer)
+    chosen = select(metrics, args.metrics, args.query_timeout)
+    poll(arguments.connection_of(args), chosen, args.sql, sys.stdout.buffer)
     return exit_codes.OK
 
 
@@ -57,18 +57,14 @@ def select(metrics: list[Metric], names: Sequence[str], query_timeout: Optional[
     return chosen
 
 
-def poll(connection: Connection, metrics: list[Metric], out: BinaryIO) -> None:
+def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: BinaryIO) -> None:
     """Write the rows of each metric as records; raises DatabaseError at the first failure."""
-    zone = zone_of(connection.server_timezone)
     with contextlib.closing(Database(connection)) as database:
         database.connect(metrics[0].timeout)
         for metric in metrics:
             began = time.time_ns()
             database.execute(metric.query, metric.timeout)
             result = database.fetch(metric.timeout)
-            computation = Computation(metric.name, query=metric.query, user=connection.user, zone=zone)
-            encoder, when = Encoder(metric.name, new_run_id(began)), computation.at(began)
-            for part in result.parts(PART_ROWS):
-                extended = computation.extended(part, when)
-                out.writelines(batch.data for batch in encoder.part(extended, poll=1, poll_rows=result.rows, started_ns=began))
+            pipeline = Pipeline(metric, connection, sql, Encoder(metric.name, new_run_id(began)))
+            out.writelines(batch.data for batch in pipeline.lines(result, poll=1, started_ns=began))
             out.flush()

@@ -54,6 +54,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
             min_free_bytes=int(args.min_free_mb * _MIB),
             agent_positions=args.agent_positions,
         ),
+        sql=args.sql,
         cluster=args.cluster,
         metrics_port=args.metrics_port,
         metrics_address=args.metrics_address,

@@ -148,6 +148,13 @@ POLLING = (
         positive,
         metavar="SECONDS",
     ),
+    Option(
+        "sql",
+        "full",
+        "SQL text in records: full, masked (every literal becomes ?) or none; passwords and keys are masked in each",
+        str,
+        choices=("full", "masked", "none"),
+    ),
 )
 SERVICE = (
     Option("metrics_port", None, "port at which Prometheus may scrape the service (default: none)", _port, metavar="PORT"),

@@ -103,6 +103,10 @@ class Retention:
     """The positions file of Alloy or Promtail: what the agent has not read goes last."""
 
 
+SqlMode = Literal["full", "masked", "none"]
+"""What becomes of SQL text in the records: everything but secrets, everything but literals, or nothing."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that one `sqmon run` needs to know."""
@@ -114,6 +118,7 @@ class Settings:
     outside: Outside
     query_timeout: Optional[float]
     retention: Retention
+    sql: SqlMode
     cluster: str
     metrics_port: Optional[int]
     """Where Prometheus may ask; None: nowhere."""

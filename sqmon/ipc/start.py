@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 
-from sqmon.config.settings import Connection, Metric, Output
+from sqmon.config.settings import Connection, Metric, Output, SqlMode
 
 WORKER, PROBE = "sqmon.worker.process", "sqmon.worker.check_probe"
 
@@ -18,6 +18,7 @@ class Start:
     run_id: str
     connection: Connection
     output: Output
+    sql: SqlMode
 
 
 def run_module(module: str, *args: object) -> None:

@@ -156,7 +156,8 @@ class Supervisor:
 
     def _start(self, child: Child, now: float) -> None:
         try:
-            child.start(Start(child.metric, new_run_id(self._clock.time_ns()), self._settings.connection, self._settings.output), now)
+            run_id, settings = new_run_id(self._clock.time_ns()), self._settings
+            child.start(Start(child.metric, run_id, settings.connection, settings.output, settings.sql), now)
         except (OSError, EOFError) as error:
             self._journal.not_started(child, str(error), child.back_off(0.0, now))
             return

@@ -115,6 +115,7 @@ def _about(settings: Settings, streams: Streams, metrics: list[Metric]) -> dict[
         "log": str(streams.place),
         "metrics_file": str(settings.metrics_file) if settings.metrics_file else None,
         "metrics": len(metrics),
+        "sql": settings.sql,
     }
 
 

@@ -12,8 +12,7 @@ from sqmon.database.client import Database
 from sqmon.errors import DatabaseError, QueryTimeoutError
 from sqmon.ipc.reports import DISK, ColumnsMissing, Polled, Report, Step
 from sqmon.records.column_names import normalised
-from sqmon.records.computed import Computation
-from sqmon.records.encoder import PART_ROWS, Encoder
+from sqmon.records.pipeline import Pipeline
 from sqmon.result import Result
 from sqmon.storage.writer import LineWriter
 from sqmon.worker.schedule import Tick
@@ -40,8 +39,7 @@ class Poller:
         self,
         metric: Metric,
         database: Database,
-        computation: Computation,
-        encoder: Encoder,
+        pipeline: Pipeline,
         writer: LineWriter,
         *,
         clock: Clock,
@@ -49,8 +47,7 @@ class Poller:
     ) -> None:
         self._metric = metric
         self._database = database
-        self._computation = computation
-        self._encoder = encoder
+        self._pipeline = pipeline
         self._writer = writer
         self._clock = clock
         self._report = report
@@ -78,13 +75,14 @@ class Poller:
     def write(self, fetched: Fetched) -> None:
         """Turn the rows into lines and the lines over to the writer; never raises for what the disk does."""
         self._report(DISK)
-        before, result = self._encoder.seq, None
+        before, result = self._pipeline.seq, None
         if self._metric.is_command:
             result = [str(value)[:_RESULT_CHARACTERS] for row in fetched.result.tuples(0, _RESULT_ROWS) for value in row][:_RESULT_VALUES]
         else:
             self._look_at(fetched.result.columns)
-            self._write_records(fetched.result, fetched.began_ns)
-        last = self._encoder.seq
+            for batch in self._pipeline.lines(fetched.result, poll=self._poll, started_ns=fetched.began_ns):
+                self._writer.append(batch)
+        last = self._pipeline.seq
         self._finish(
             Polled(
                 poll=self._poll,
@@ -106,14 +104,6 @@ class Poller:
             names = catalogue.missing(self._metric.name, normalised(columns, ()))
             if names:
                 self._report(ColumnsMissing(names))
-
-    def _write_records(self, result: Result, began_ns: int) -> None:
-        """The way of every row: decoded, completed with the computed columns, encoded, written."""
-        when = self._computation.at(began_ns)
-        for part in result.parts(PART_ROWS):
-            extended = self._computation.extended(part, when)
-            for batch in self._encoder.part(extended, poll=self._poll, poll_rows=result.rows, started_ns=began_ns):
-                self._writer.append(batch)
 
     def settle(self) -> None:
         """Report the polls whose lines have meanwhile reached the file or were given up."""

@@ -15,13 +15,12 @@ from types import FrameType
 from typing import Iterator, Optional
 
 from sqmon.clock import Clock, SystemClock
-from sqmon.config.time_zone import zone_of
 from sqmon.database.client import Database
 from sqmon.database.error_texts import readable
 from sqmon.errors import LoginError, QueryTimeoutError, SqmonError, StatementError
 from sqmon.ipc.reports import DISK, ClockStepped, Connected, Failed, Pending, RecordsDropped, Report, SegmentSealed, Step, encode
 from sqmon.ipc.start import Start
-from sqmon.records.computed import Computation
+from sqmon.records.pipeline import Pipeline
 from sqmon.storage.streams import streams_of
 from sqmon.storage.writer import LineWriter
 from sqmon.worker.poller import Poller
@@ -116,8 +115,8 @@ class Worker:
             self._report(Connected())
             self._report(DISK)
             encoder = self._streams.encoder(metric.name, self._start.run_id, on_step=lambda step: self._report(ClockStepped(step)))
-            computation = Computation(metric.name, query=metric.query, user=to.user, zone=zone_of(to.server_timezone))
-            poller = Poller(metric, database, computation, encoder, writer, clock=self._clock, report=self._report)
+            pipeline = Pipeline(metric, to, self._start.sql, encoder)
+            poller = Poller(metric, database, pipeline, writer, clock=self._clock, report=self._report)
             schedule = Schedule(metric.interval, self._clock.monotonic())
             try:
                 while True:

@@ -264,7 +264,7 @@ def test_once_prints_them(simulator: Simulator, tmp_path: Path) -> None:
     host, port = simulator.addresses["worker"]
     metrics: list[Metric] = parse(b'{"show_server_status": 1, "show_locks": 1, "get_license_info": 1}', "test", None)
     with (tmp_path / "out").open("wb") as out:
-        poll(Connection(host, port, "master", "sqream", "monitor", password=PasswordSource("sqream")), metrics, out)
+        poll(Connection(host, port, "master", "sqream", "monitor", password=PasswordSource("sqream")), metrics, "full", out)
     records = [json.loads(line) for line in (tmp_path / "out").read_bytes().splitlines()]
     own = [record for record in records if record.get("is_self")]
 
@@ -281,7 +281,7 @@ def test_zone_of_the_server_reaches_the_poll(simulator: Simulator, tmp_path: Pat
     for zone in ("", "+14:00"):
         with (tmp_path / "out").open("wb") as out:
             connection = Connection(host, port, "master", "sqream", "monitor", password=PasswordSource("sqream"), server_timezone=zone)
-            poll(connection, parse(b'{"show_server_status": 1}', "test", None), out)
+            poll(connection, parse(b'{"show_server_status": 1}', "test", None), "full", out)
         records = map(json.loads, (tmp_path / "out").read_bytes().splitlines())
         ages += [record["statement_age_s"] for record in records if record["is_self"]]
     offset = dt.datetime.now().astimezone().utcoffset()

@@ -1,0 +1,158 @@
+"""What is left of SQL text, and which statements are one."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sqmon.records.sql_text import masked, statement_hash, without_secrets
+
+FORMATTINGS = (
+    "select a, b from t where x = 1 and y in ('p', 'q') order by a;",
+    "SELECT a, b FROM t WHERE x = 2 AND y IN ('p') ORDER BY a",
+    "select a,b from t where x=3 and y in('p','q','r') order by a ;",
+    "select a ,b\nfrom t\n  where x\t= 4\n  and y in ( 'it''s' ) order by a;",
+    "/* from the nightly job */ select a, b from t where x = 5 and y in ($$p$$) order by a;",
+    "select a, b -- the columns\nfrom t where x = 6.5e-3 and y in (E'p\\'q') order by a;",
+    "select a, b from t where x = 0x1F and y in ('p', 'q', 'r', 's') order by a;;",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("select * from t where name = 'Ann'", "select * from t where name = ?"),
+        ("select 'it''s', 1, -2.5, .5, 1e10, 1.5E-3, 0x1F", "select ?, ?, -?, ?, ?, ?, ?"),
+        ("select $$a 'b' c$$, $x$ $$ $x$", "select ?, ?"),
+        ('select t1.c2, "it\'s 5", $1 from t2$3', 'select t1.c2, "it\'s 5", $1 from t2$3'),
+        ("select 1 -- Ann\nfrom t /* 'Bob' */", "select ?  \nfrom t  "),
+        ("select e'a\\'b' || 'c'", "select e? || ?"),
+        ("select a/2 - b-1", "select a/? - b-?"),
+        ("extract(year from d)", "extract(year from d)"),
+        ("", ""),
+    ],
+)
+def test_masked_has_no_literals(text: str, expected: str) -> None:
+    """Strings, numbers and comments go; names, also quoted ones and those with digits, stay."""
+    assert expected == masked(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["select 'Ann", "select $$Ann", "select $q$Ann$$", 'select "Ann', "select 1 /* Ann", "select e'Ann\\", "-- Ann"]
+)
+def test_open_quotes_are_masked_to_the_end(text: str) -> None:
+    """A statement that was cut off shows nothing of its last literal."""
+    assert "Ann" not in masked(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("GRANT PASSWORD 'Abcd-1234' TO ann", "GRANT PASSWORD ? TO ann"),
+        ("alter role ann with password = E'a\\'b' valid", "alter role ann with password = E? valid"),
+        (
+            "copy t from wrapper csv_fdw options(location='s3://b/f',aws_id='AKIA',aws_secret='x/y')",
+            "copy t from wrapper csv_fdw options(location='s3://b/f',aws_id=?,aws_secret=?)",
+        ),
+        (
+            "create foreign table f options (\"aws_secret\" = 'x', delimiter = '|')",
+            "create foreign table f options (\"aws_secret\" = ?, delimiter = '|')",
+        ),
+        ("select 1 -- password 'x'", "select 1  "),
+        ("select 'password'", "select 'password'"),
+        ("select 'ann' -- hello", "select 'ann' -- hello"),
+    ],
+)
+def test_secrets_are_masked_always(text: str, expected: str) -> None:
+    """Whatever else is kept, passwords and keys are not."""
+    assert expected == without_secrets(text)
+
+
+def test_formattings_of_a_statement_have_one_hash() -> None:
+    """Case, white space, comments, literals and the length of lists make no difference."""
+    assert len({statement_hash(text) for text in FORMATTINGS}) == 1
+    assert len(statement_hash(FORMATTINGS[0])) == 16
+
+
+def test_other_statements_have_other_hashes() -> None:
+    """Another table, another column, another quoted name."""
+    texts = (
+        "select a from t",
+        "select b from t",
+        "select a from u",
+        'select "a" from t',
+        'select "A" from t',
+        'select "a " from t',
+        "select at from t",
+    )
+
+    assert len({statement_hash(text) for text in texts}) == len(texts)
+
+
+def statement(rng: random.Random) -> tuple[str, list[str]]:
+    """Return a statement of random pieces, and the contents of its literals and comments; no name in it has such characters."""
+    pieces, hidden = [], []
+    for _ in range(rng.randint(1, 12)):
+        content = "".join(rng.choices("ÄÖÜ€%&#@", k=rng.randint(4, 12)))
+        number = str(rng.randint(1000, 10**9))
+        hidden += [content, number]
+        pieces += [
+            rng.choice(["select", "where x =", "and", "(", ",", "t1.c2", '"Quoted id"', "in (", ") ", "-", "/", "::int", "$1", ";"]),
+            rng.choice(
+                [
+                    f"'{content}'",
+                    f"'a''{content}'",
+                    f"E'\\'{content}'",
+                    f"N'{content}'",
+                    f"$${content}$$",
+                    f"$q$ $${content}$q$",
+                    number,
+                    f"{number}.{number}",
+                    f".{number}",
+                    f"{number}e-{number}",
+                    f"-- {content} {number}\n",
+                    f"/* {content}\n{number} */",
+                ]
+            ),
+        ]
+    text = " ".join(pieces)
+    if rng.random() < 0.3:
+        text += rng.choice([f" '{content}", f" $${content}", f" E'{content}\\", f" /* {content}", f' "{content}'])
+    return text, hidden
+
+
+def test_no_literal_survives() -> None:
+    """Random statements, also cut off anywhere: none of their literals is left, masking twice is masking once, and the hash agrees."""
+    rng = random.Random(7)
+    for _ in range(3000):
+        text, hidden = statement(rng)
+        cut = text[: rng.randint(1, len(text))]
+        for each in (text, cut):
+            result = masked(each)
+
+            assert [content for content in hidden if content in result] == [], each
+            assert masked(result) == result
+            assert statement_hash(result) == statement_hash(each)
+
+
+@given(st.text())
+def test_any_text_will_do(text: str) -> None:
+    """Nothing raises, and nothing grows."""
+    assert masked(masked(text)) == masked(text)
+    assert len(masked(text)) <= len(text)
+    assert len(without_secrets(text)) <= len(text)
+    assert len(statement_hash(text)) == 16
+
+
+@pytest.mark.parametrize("piece", ["'", '"', "$a$", "$", "/*", "--", "e'\\", "1e", "password ''", "(1,", "password" * 20])
+def test_hostile_texts_take_no_longer(piece: str) -> None:
+    """The time grows with the length, not with its square: a megabyte of anything is done in seconds even on a busy machine."""
+    text = piece * ((1 << 20) // len(piece))
+    began = time.process_time()
+    masked(text), without_secrets(text), statement_hash(text)
+
+    assert time.process_time() - began < 20
