@@ -48,7 +48,7 @@ def database(port: Optional[int], **options: Any) -> Database:
 
 @pytest.fixture
 def connected(simulator: Simulator) -> Iterator[Database]:
-    """An adapter that is logged in."""
+    """Return an adapter that is logged in."""
     with contextlib.closing(database(simulator.port)) as adapter:
         adapter.connect(PLENTY)
         yield adapter
@@ -80,7 +80,7 @@ def assert_clean(error: DatabaseError, port: Optional[int], *, expected: bool = 
 
 
 def test_rows_and_columns_come_as_the_server_sent_them(simulator: Simulator, connected: Database) -> None:
-    """Names are not touched, NULL is None, text may be anything, and a blank is no end."""
+    """Names are unchanged, NULL is None, and text may hold anything and end in blanks."""
     columns = [
         Column("Statement Id", "int"),
         Column("é", "text"),
@@ -96,14 +96,14 @@ def test_rows_and_columns_come_as_the_server_sent_them(simulator: Simulator, con
 
 
 def test_arrays_come_as_lists(simulator: Simulator, connected: Database) -> None:
-    """Of numbers and of text, with NULL inside."""
+    """Arrays of numbers and of text come as lists, with NULL inside."""
     simulator.set_result("show_locks", [Column("numbers", "int[]"), Column("texts", "text[]")], [([1, None, 3], ["ABC", "é", None])])
 
     assert ask(connected)[1] == [([1, None, 3], ["ABC", "é", None])]
 
 
 def test_datetime2_comes_where_the_driver_knows_it(simulator: Simulator, connected: Database) -> None:
-    """6.3.0 does; for 5.0.0 it is an error like any other, which names the type."""
+    """A datetime2 comes with pysqream 6.3.0; with 5.0.0 it is an error that names the type."""
     moment = dt.datetime(2025, 7, 14, 9, 30, 15, 123456, dt.timezone.utc)
     simulator.set_result("show_locks", [Column("at", "datetime2")], [(moment,)])
     if MODERN:
@@ -114,7 +114,7 @@ def test_datetime2_comes_where_the_driver_knows_it(simulator: Simulator, connect
 
 
 def test_no_rows(simulator: Simulator, connected: Database) -> None:
-    """The columns are known nevertheless."""
+    """The columns are known even if there are no rows."""
     simulator.set_rows({"show_locks": 0})
     columns, rows = ask(connected)
 
@@ -123,7 +123,7 @@ def test_no_rows(simulator: Simulator, connected: Database) -> None:
 
 @pytest.mark.parametrize("reconnect", [False, True])
 def test_many_chunks_are_one_result(*, reconnect: bool) -> None:
-    """No row is lost between two fetches, also when the statement moves to another worker."""
+    """No row is lost between two fetches, even when the statement moves to another worker."""
     with Simulator(chunk_rows=3, reconnect=reconnect) as simulator, contextlib.closing(database(simulator.port)) as adapter:
         simulator.set_result("show_locks", [Column("n", "int")], [(number,) for number in range(1000)])
         adapter.connect(PLENTY)
@@ -133,7 +133,7 @@ def test_many_chunks_are_one_result(*, reconnect: bool) -> None:
 
 
 def test_hundred_polls_on_one_login(simulator: Simulator, connected: Database) -> None:
-    """A worker logs in once: two sessions, no more of them with time, and none that waits for a ping to end."""
+    """A hundred polls need no login and no session beyond the connection's two, and wait for no ping."""
     began = time.monotonic()
     for _ in range(100):
         ask(connected)
@@ -143,7 +143,7 @@ def test_hundred_polls_on_one_login(simulator: Simulator, connected: Database) -
 
 
 def test_close_ends_the_sessions(simulator: Simulator) -> None:
-    """The server is told, and closing twice does nothing."""
+    """Closing ends the sessions on the server, and closing twice does nothing more."""
     adapter = database(simulator.port)
     go_through(adapter)
     adapter.close()
@@ -170,7 +170,7 @@ def test_close_ends_the_sessions(simulator: Simulator) -> None:
     ],
 )
 def test_refused_login(simulator: Simulator, options: Mapping[str, Any], kind: type[DatabaseError], text: str) -> None:
-    """What was refused decides what happens next, so each has its kind; only a role or its password is a LoginError, which pauses all."""
+    """Each refusal has its own kind of error, and only a role or its password is a LoginError."""
     with contextlib.closing(database(simulator.port, **options)) as adapter, pytest.raises(DatabaseError) as caught:
         adapter.connect(PLENTY)
 
@@ -196,7 +196,7 @@ def test_refused_login(simulator: Simulator, options: Mapping[str, Any], kind: t
     ],
 )
 def test_picker_of_the_other_kind(picker: str, text: str, *, use_ssl: bool) -> None:
-    """A cluster has a picker for plain workers and one for TLS, and the error names the right one's port."""
+    """A picker for plain workers that is asked for TLS, or the other way round, gets an error that names the right port."""
     with Simulator(picker_port=0, tls_port=0, picker_tls_port=0) as simulator:
         port = simulator.addresses[picker][1]
         with contextlib.closing(database(port, clustered=True, use_ssl=use_ssl)) as adapter, pytest.raises(DatabaseError) as caught:
@@ -207,7 +207,7 @@ def test_picker_of_the_other_kind(picker: str, text: str, *, use_ssl: bool) -> N
 
 @pytest.mark.parametrize("options", [{}, {"clustered": True}, {"use_ssl": True}, {"clustered": True, "use_ssl": True}])
 def test_ipv6(options: dict[str, Any]) -> None:
-    """A worker, its picker and their TLS ports can be reached at ::1, and errors write that address as URLs do."""
+    """A worker, its picker and their TLS ports are reached at ::1, and errors write that address as URLs do."""
     name = ("picker" if options.get("clustered") else "") + ("_tls" if options.get("use_ssl") else "") or "worker"
     with Simulator(host="::1", picker_port=0, tls_port=0, picker_tls_port=0, rows_locks=2) as simulator:
         port = simulator.addresses[name.lstrip("_")][1]
@@ -222,7 +222,7 @@ def test_ipv6(options: dict[str, Any]) -> None:
 
 
 def test_locked_role(simulator: Simulator) -> None:
-    """The sixth login says so, with the right password, too."""
+    """The sixth login says that the role is locked, even with the right password."""
     for _ in range(5):
         with pytest.raises(LoginError):
             database(simulator.port, password="wrong").connect(PLENTY)
@@ -238,7 +238,7 @@ def test_worker_port_of_a_picker(simulator: Simulator) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_silence_ends_at_the_deadline(simulator: Simulator, step: str) -> None:
-    """A server that stops answering costs the seconds that it was given, and closing costs nothing more."""
+    """A server that stops answering takes the seconds that it was given, and closing takes none."""
     simulator.set_fault(step=step, action="hang")
     began = time.monotonic()
     with contextlib.closing(database(simulator.port)) as adapter, pytest.raises(QueryTimeoutError) as caught:
@@ -250,7 +250,7 @@ def test_silence_ends_at_the_deadline(simulator: Simulator, step: str) -> None:
 
 
 def test_deadline_is_for_all_answers_together(simulator: Simulator, connected: Database) -> None:
-    """Two answers that are each in time are late together."""
+    """Two answers that are each in time are too late together."""
     for step in ("prepare", "execute"):
         simulator.set_fault(step=step, action="slow", seconds=0.8 * SHORT)
     with pytest.raises(QueryTimeoutError):
@@ -258,7 +258,7 @@ def test_deadline_is_for_all_answers_together(simulator: Simulator, connected: D
 
 
 def test_slow_answer_in_time_is_no_error(simulator: Simulator, connected: Database) -> None:
-    """Slow is not dead, at any step."""
+    """A slow answer that comes in time is no error, at any step."""
     for step in STEPS[1:]:
         simulator.set_fault(step=step, action="slow", seconds=0.2)
 
@@ -268,7 +268,7 @@ def test_slow_answer_in_time_is_no_error(simulator: Simulator, connected: Databa
 @pytest.mark.parametrize("action", ["close", "rst", "garbage", "error"])
 @pytest.mark.parametrize("step", ["connect", *STEPS])
 def test_broken_conversation_is_a_clean_error(simulator: Simulator, step: str, action: str) -> None:
-    """Whatever comes instead of an answer, the error is ours, in one line, and the adapter is done for."""
+    """Whatever comes instead of an answer, the error is ours, in one line, and the adapter can't be used any more."""
     simulator.set_fault(step=step, action=action)
     adapter = database(simulator.port)
     with pytest.raises(DatabaseError) as caught:
@@ -287,7 +287,7 @@ def test_broken_conversation_is_a_clean_error(simulator: Simulator, step: str, a
 )
 @pytest.mark.parametrize("step", ["prepare", "execute", "fetch"])
 def test_error_is_an_error_whatever_it_says(simulator: Simulator, connected: Database, step: str, text: str) -> None:
-    """pysqream takes an answer for success that has the right word anywhere in it."""
+    """An error is an error, even if its text holds the word that pysqream takes for success."""
     simulator.set_fault(step=step, action="error", text=text)
     with pytest.raises(StatementError) as caught:
         ask(connected)
@@ -297,14 +297,14 @@ def test_error_is_an_error_whatever_it_says(simulator: Simulator, connected: Dat
 
 
 def test_statement_without_a_result_is_an_error(simulator: Simulator, connected: Database) -> None:
-    """There is nothing to poll in it."""
+    """A statement that returns no columns can't be polled."""
     simulator.set_result("show_locks", [], [])
     with pytest.raises(StatementError, match="the server returned no result set"):
         ask(connected)
 
 
 class Script:
-    """A worker that answers each request as it is told to: by the request's key, a body, raw bytes, or None for silence."""
+    """A worker that answers each request by its key: with a body, with raw bytes, or with silence for None."""
 
     ANSWERS: Mapping[str, Any] = {
         "connectDatabase": {"connectionId": 1, "databaseConnected": "databaseConnected", "varcharEncoding": "ascii"},
@@ -368,7 +368,7 @@ def frame(body: bytes) -> bytes:
 
 
 def test_script_is_a_worker() -> None:
-    """As long as it is told nothing else."""
+    """The script alone is a worker that can be asked."""
     with Script() as script, contextlib.closing(database(script.port)) as adapter:
         adapter.connect(PLENTY)
 
@@ -377,7 +377,7 @@ def test_script_is_a_worker() -> None:
 
 @pytest.mark.parametrize("step", ["queryTypeIn", "queryTypeOut", "getStatementId", "closeStatement"])
 def test_error_at_the_other_steps(step: str) -> None:
-    """pysqream swallows some of these, and then knows of no result or of no statement."""
+    """Errors that pysqream swallows, after which it knows no result or no statement, are errors of ours."""
     with Script(**{step: {"error": "no executed statement, colSzs"}}) as script, contextlib.closing(database(script.port)) as adapter:
         adapter.connect(PLENTY)
         with pytest.raises(StatementError) as caught:
@@ -407,7 +407,7 @@ def test_error_at_the_other_steps(step: str) -> None:
     ids=["empty", "null", "object", "open", "list", "none", "nothing", "bytes", "negative", "version", "http"],
 )
 def test_answer_that_makes_no_sense(step: str, answer: Any) -> None:
-    """It is an error of ours, or no error where pysqream does not look at the answer; it is never anything else, and never a hang."""
+    """A senseless answer is an error of ours, or none where pysqream doesn't look at it, and never a hang."""
     with Script(**{step: answer}) as script, contextlib.closing(database(script.port)) as adapter:
         try:
             go_through(adapter, SHORT)
@@ -418,7 +418,7 @@ def test_answer_that_makes_no_sense(step: str, answer: Any) -> None:
 
 
 def test_dripping_answer_ends_at_the_deadline() -> None:
-    """A byte now and then is no answer, and puts the deadline off no further."""
+    """Single bytes now and then don't put off the deadline."""
     drops = [struct.pack("<BBq", 8, 1, 10_000), *[b" "] * 10_000]
     began = time.monotonic()
     with Script(fetch=drops) as script, contextlib.closing(database(script.port)) as adapter:
@@ -430,7 +430,7 @@ def test_dripping_answer_ends_at_the_deadline() -> None:
 
 
 def test_close_waits_a_second_at_most_for_the_goodbye() -> None:
-    """A server that says nothing any more keeps nobody."""
+    """Closing waits at most a second for a server that says nothing."""
     with Script(closeStatement=None, closeConnection=None) as script:
         adapter = database(script.port)
         adapter.connect(PLENTY)
@@ -443,7 +443,7 @@ def test_close_waits_a_second_at_most_for_the_goodbye() -> None:
 
 
 def test_no_thread_is_left(simulator: Simulator) -> None:
-    """Neither by a success nor by a failure: pysqream's ping threads would hold back the end of the process."""
+    """Neither a success nor a failure leaves a ping thread of pysqream, which would hold back the end of the process."""
     before = set(threading.enumerate())
     for step in (None, *STEPS):
         if step:
@@ -471,7 +471,7 @@ def fresh(code: str, cwd: Path, **more: str) -> tuple[int, str, str]:
 
 
 def test_finalizers_say_and_do_nothing(simulator: Simulator, tmp_path: Path) -> None:
-    """A process that drops connections in every state, and ends with one open, writes nothing to stderr and is not held back."""
+    """A process that drops connections in every state, and ends with one open, prints nothing and ends at once."""
     code = f"""
         import gc, json, socket, sys, threading, warnings
         from sqmon.config.password import PasswordSource
@@ -512,7 +512,7 @@ def test_finalizers_say_and_do_nothing(simulator: Simulator, tmp_path: Path) -> 
 
 
 def test_driver_is_imported_without_what_it_does_not_need(tmp_path: Path) -> None:
-    """Three quarters of a worker's memory would be numpy's and pyarrow's, which 5.0.0 uses for inserts; 6.3.0 can't do without."""
+    """pysqream 5.0.0 is imported without numpy and pyarrow, which would be three quarters of a worker's memory."""
     code = "import sys, sqmon.database.client; print(*sorted({'numpy', 'pandas', 'pyarrow'} & set(sys.modules)))"
     status, found, said = fresh(code, tmp_path)
 
@@ -521,14 +521,14 @@ def test_driver_is_imported_without_what_it_does_not_need(tmp_path: Path) -> Non
 
 
 def test_import_leaves_the_import_path_alone(tmp_path: Path) -> None:
-    """pysqream would put its folder there, and with it names like `utils`."""
+    """Importing pysqream doesn't leave its folder on the import path."""
     code = "import sys; before = [*sys.path]; import sqmon.database.client; print(before == sys.path, 'utils' in sys.modules)"
 
     assert fresh(code, tmp_path) == (0, "True False\n", "")
 
 
 def test_import_is_led_astray_by_nothing(tmp_path: Path) -> None:
-    """Neither a ping.py in the current directory nor a system without vmstat keeps it from working."""
+    """Neither a ping.py in the current directory nor a system without vmstat breaks the import."""
     for name in ("ping.py", "utils.py", "logger.py"):
         (tmp_path / name).write_text("raise ImportError('not this one')\n", "utf-8")
 
@@ -536,7 +536,7 @@ def test_import_is_led_astray_by_nothing(tmp_path: Path) -> None:
 
 
 def test_collection_is_on_again_after_a_fetch(connected: Database) -> None:
-    """It is off only while rows come."""
+    """Garbage collection is off only while rows are fetched."""
     ask(connected)
 
     assert gc.isenabled()

@@ -37,7 +37,7 @@ def ours(watched: Guard, peer: tuple[socket.socket, socket.socket]) -> GuardedSo
 
 @pytest.fixture
 def theirs(peer: tuple[socket.socket, socket.socket]) -> socket.socket:
-    """The other end of it."""
+    """The other end of the connection."""
     return peer[1]
 
 
@@ -57,7 +57,7 @@ def receive(ours: GuardedSocket, size: int = 100) -> bytes:
 
 
 def test_bytes_pass_both_ways(ours: GuardedSocket, theirs: socket.socket) -> None:
-    """A guarded socket is a socket."""
+    """Bytes pass a guarded socket in both directions."""
     theirs.sendall(b"answer")
 
     assert receive(ours) == b"answer"
@@ -66,7 +66,7 @@ def test_bytes_pass_both_ways(ours: GuardedSocket, theirs: socket.socket) -> Non
 
 
 def test_silence_ends_at_the_deadline(watched: Guard, ours: GuardedSocket) -> None:
-    """The failure says how long was waited, and the socket raises what pysqream knows."""
+    """Silence ends at the deadline with an error that pysqream knows, and the failure says how long the wait was."""
     watched.start(SHORT)
     began = time.monotonic()
     with pytest.raises(socket.timeout):
@@ -78,7 +78,7 @@ def test_silence_ends_at_the_deadline(watched: Guard, ours: GuardedSocket) -> No
 
 
 def test_bytes_that_drip_do_not_put_the_deadline_off(watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
-    """The seconds are for the whole step."""
+    """The deadline is for the whole step, even if single bytes keep arriving."""
     over = threading.Event()
 
     def drip() -> None:
@@ -99,7 +99,7 @@ def test_bytes_that_drip_do_not_put_the_deadline_off(watched: Guard, ours: Guard
 
 
 def test_reader_that_nobody_reads_is_given_up(watched: Guard, ours: GuardedSocket) -> None:
-    """A send is part of the step, too."""
+    """A send that nobody reads ends at the deadline."""
     watched.start(SHORT)
     with pytest.raises(socket.timeout):
         ours.send(bytes(64 << 20))
@@ -108,7 +108,7 @@ def test_reader_that_nobody_reads_is_given_up(watched: Guard, ours: GuardedSocke
 
 
 def test_send_takes_everything(ours: GuardedSocket, theirs: socket.socket) -> None:
-    """pysqream does not look how much of a statement was taken."""
+    """A send takes all bytes, since pysqream doesn't look how many were taken."""
     received = bytearray()
 
     def read() -> None:
@@ -123,7 +123,7 @@ def test_send_takes_everything(ours: GuardedSocket, theirs: socket.socket) -> No
 
 
 def test_waiting_reader_sends_pings(monkeypatch: pytest.MonkeyPatch, watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
-    """Every so many seconds one whole frame, as long as the answer takes, and none before they were asked for."""
+    """While an answer is awaited, a whole ping frame is sent at every interval, and none before pings were asked for."""
     monkeypatch.setattr(deadline_socket, "PING_SECONDS", 0.05)
     pings = ReaderPings(watched)
     frames: list[bytes] = []
@@ -147,7 +147,7 @@ def test_waiting_reader_sends_pings(monkeypatch: pytest.MonkeyPatch, watched: Gu
 def test_no_pings_unless_the_server_knows_them(
     monkeypatch: pytest.MonkeyPatch, watched: Guard, ours: GuardedSocket, theirs: socket.socket
 ) -> None:
-    """An old server would take them for a request."""
+    """An old server, which would take a ping for a request, gets none."""
     monkeypatch.setattr(deadline_socket, "PING_SECONDS", 0.01)
     watched.start(SHORT)
     with pytest.raises(socket.timeout):
@@ -159,7 +159,7 @@ def test_no_pings_unless_the_server_knows_them(
 
 
 def test_pings_stand_in_for_a_thread(watched: Guard) -> None:
-    """pysqream may start, halt and join it as often as it likes; there is nothing to wait for."""
+    """pysqream can start, halt and join the pings as if they were a thread."""
     pings = ReaderPings(watched)
     assert not watched.pings
     pings.start()
@@ -172,7 +172,7 @@ def test_pings_stand_in_for_a_thread(watched: Guard) -> None:
 def test_ping_that_can_not_be_sent_ends_the_wait(
     monkeypatch: pytest.MonkeyPatch, watched: Guard, ours: GuardedSocket, theirs: socket.socket
 ) -> None:
-    """Who is not there any more does not answer, either."""
+    """A ping that can't be sent ends the wait for the answer."""
     monkeypatch.setattr(deadline_socket, "PING_SECONDS", 0.05)
     watched.pings = True
     theirs.shutdown(socket.SHUT_RD)
@@ -181,7 +181,7 @@ def test_ping_that_can_not_be_sent_ends_the_wait(
 
 
 def test_failed_connection_is_dead(watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
-    """Nothing is sent or read any more, whatever arrives, and the first failure is the one that counts."""
+    """After a failure nothing is sent or read, and the first failure is the one that counts."""
     first = QueryTimeoutError("first")
     watched.fail(first)
     watched.fail(ValueError("second"))
@@ -195,7 +195,7 @@ def test_failed_connection_is_dead(watched: Guard, ours: GuardedSocket, theirs: 
 
 
 def test_shut_ends_every_socket(watched: Guard) -> None:
-    """Also the one of a connection that never came to be."""
+    """Shutting the guard ends every socket, even one that is not connected yet."""
     pairs = [socket.socketpair() for _ in range(3)]
     guarded = [watched.watch(ours) for ours, _ in pairs]
     early = socket.socket()
@@ -210,7 +210,7 @@ def test_shut_ends_every_socket(watched: Guard) -> None:
 
 
 def test_closed_sockets_are_forgotten(watched: Guard) -> None:
-    """A server that moves each statement to another worker must not fill the memory."""
+    """Closed sockets are not kept, so that moving between workers doesn't fill the memory."""
     for _ in range(100):
         ours, theirs = socket.socketpair()
         watched.watch(ours).close()
@@ -220,7 +220,7 @@ def test_closed_sockets_are_forgotten(watched: Guard) -> None:
 
 
 def test_limit_of_a_single_wait_is_no_failure(watched: Guard, ours: GuardedSocket) -> None:
-    """pysqream waits five seconds for a picker's first word; that they are over is its own affair."""
+    """A time limit of pysqream's own, for a single wait, doesn't end the step."""
     ours.settimeout(0.05)
     assert ours.gettimeout() == 0.05
     with pytest.raises(socket.timeout):

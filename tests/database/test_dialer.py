@@ -58,7 +58,7 @@ def log_in(simulator: Simulator, seconds: float = PLENTY, *, use_ssl: bool = Fal
 @pytest.mark.parametrize("use_ssl", [False, True])
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], [REFUSING, "127.0.0.1"], ["::1", REFUSING, "127.0.0.1"], ["127.0.0.1", SILENT]])
 def test_address_that_answers_is_found(monkeypatch: pytest.MonkeyPatch, addresses: list[str], *, use_ssl: bool) -> None:
-    """The ones before it, where nobody listens, cost nothing, and the ones after it are not tried."""
+    """Addresses where nobody listens take no time, and those after the one that answers are not tried."""
     with Simulator(tls_port=0, rows_locks=2) as simulator:
         resolve(monkeypatch, *addresses)
         began = time.monotonic()
@@ -69,7 +69,7 @@ def test_address_that_answers_is_found(monkeypatch: pytest.MonkeyPatch, addresse
 
 @pytest.mark.usefixtures("silent")
 def test_address_that_says_nothing_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> None:
-    """It gets its share of the time and no more."""
+    """A silent address takes its share of the time and no more."""
     resolve(monkeypatch, SILENT, "127.0.0.1")
     began = time.monotonic()
     log_in(simulator, 2 * SHORT)
@@ -80,7 +80,7 @@ def test_address_that_says_nothing_leaves_time_for_the_next(monkeypatch: pytest.
 
 @pytest.mark.usefixtures("silent")
 def test_all_addresses_together_have_one_deadline(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> None:
-    """However many there are."""
+    """All addresses together have one deadline, however many there are."""
     resolve(monkeypatch, *[SILENT] * 5)
     began = time.monotonic()
     with pytest.raises(DatabaseError, match=r"many:.*nothing answers"):
@@ -90,14 +90,14 @@ def test_all_addresses_together_have_one_deadline(monkeypatch: pytest.MonkeyPatc
 
 
 def test_last_address_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> None:
-    """When none answers."""
+    """When no address answers, the error is that of the last one."""
     resolve(monkeypatch, "::1", REFUSING)
     with pytest.raises(DatabaseError, match=r"many:.*the connection was refused"):
         log_in(simulator)
 
 
 def test_ipv4_is_tried_first(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> None:
-    """Something else may listen on the same port of ::1, where no worker does."""
+    """IPv4 is tried first, since something else may listen on the same port of ::1."""
     with socket.create_server(("::1", simulator.port), family=socket.AF_INET6) as other:
         other.settimeout(0)
         resolve(monkeypatch, "::1", "127.0.0.1")

@@ -32,12 +32,12 @@ from sqmon.database.error_texts import readable
     ],
 )
 def test_what_a_terminal_would_obey_is_taken_out(text: str, shown: str) -> None:
-    """In all its forms, of seven bits and of eight, ended or not; everything else stays."""
+    """Escape sequences of every form are removed, ended or not, and everything else stays."""
     assert readable(text) == shown
 
 
 def test_nothing_is_obeyed_whatever_the_text() -> None:
-    """Random texts of control characters and what goes with them: one line, valid Unicode, and no character that does something."""
+    """Any text becomes one line of valid Unicode in which no character controls a terminal."""
     rng = random.Random(1)
     pieces = [*map(chr, range(0xA0)), "\x1b[", "\x1b]", "\x1bP", "\x1b\\", "\x9b", "\x9c", "0;1m", "\u202e", "\ud800", "\n"]
     for _ in range(3000):
@@ -49,7 +49,7 @@ def test_nothing_is_obeyed_whatever_the_text() -> None:
 
 @pytest.mark.parametrize("piece", ["x", "\x1b]", "\x1b[", "\x1bP", "\x9b1", "\x1b]a\x1b", "\x1b" + " " * 50])
 def test_length_is_bounded_and_time_too(piece: str) -> None:
-    """A server that sends megabytes of beginnings keeps nobody busy."""
+    """A text of megabytes is cut, and takes little time."""
     began = time.process_time()
     shown = readable(piece * 1_000_000)
 

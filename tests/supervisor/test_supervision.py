@@ -1,4 +1,4 @@
-"""What the supervisor survives, with the real program, real signals, and a database that misbehaves."""
+"""What the supervisor survives: the real program, real signals, and a database that misbehaves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def gaps(run: Service, target: str) -> list[dict[str, object]]:
 
 @pytest.fixture
 def server_process() -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A simulator in a process of its own, which can be stopped like a server whose host swaps, and its port."""
+    """Run a simulator in a process of its own, which can be stopped as a host that swaps stops its server; return it and its port."""
     command = [sys.executable, "-m", "sqmon.simulator", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -46,7 +46,7 @@ def server_process() -> Iterator[tuple[subprocess.Popen[str], int]]:
 @pytest.mark.parametrize("step", ["prepare", "execute", "fetch", "payload"])
 @pytest.mark.parametrize("action", ["close", "rst", "garbage"])
 def test_broken_answer_ends_one_run_and_no_more(simulator: Simulator, tmp_path: Path, step: str, action: str) -> None:
-    """Whatever breaks at whatever step: the metric is polled again by itself, the others notice nothing, no line is lost or doubled."""
+    """Whatever breaks at whatever step, the metric is polled again, the others are not affected, and no line is lost or doubled."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         before = run.latest()
@@ -63,7 +63,7 @@ def test_broken_answer_ends_one_run_and_no_more(simulator: Simulator, tmp_path: 
 
 
 def test_metric_that_hangs_for_ever_never_delays_another(simulator: Simulator, tmp_path: Path) -> None:
-    """It is reported within its deadline and five seconds, tried again, and all the while the others begin within 50 ms of their ticks."""
+    """A metric that hangs is reported within its deadline and five seconds, and the others begin within 50 ms of their ticks."""
     metrics = {**QUICK, "show_locks": {"interval": 0.5, "timeout": 1}}
     with service(simulator.port, tmp_path / "logs", metrics=metrics) as run:
         run.wait_for_polls(*QUICK)
@@ -83,7 +83,7 @@ def test_metric_that_hangs_for_ever_never_delays_another(simulator: Simulator, t
 
 
 def test_frozen_server_is_noticed_and_polled_again_when_it_thaws(server_process: tuple[subprocess.Popen[str], int], tmp_path: Path) -> None:
-    """A server that is stopped in the middle answers nobody: every metric times out, and all are back without a hand."""
+    """When the server is stopped every metric times out, and all are polled again when it continues."""
     metrics = {name: {"interval": interval, "timeout": 1} for name, interval in QUICK.items()}
     server, port = server_process
     with service(port, tmp_path / "logs", metrics=metrics) as run:
@@ -101,7 +101,7 @@ def test_frozen_server_is_noticed_and_polled_again_when_it_thaws(server_process:
 
 
 def test_database_that_is_down_is_asked_by_one_at_a_time(simulator: Simulator, tmp_path: Path) -> None:
-    """While nobody listens there is one attempt every few seconds in all, and when somebody does, every metric is back in time."""
+    """While the database is down there is one attempt every few seconds in all, and every metric is back in time."""
     metrics = {f"m{number}": {"interval": 0.5, "query": "select show_cluster_nodes()"} for number in range(20)}
     with service(simulator.port, tmp_path / "logs", metrics=metrics) as run:
         run.wait_for_polls(*metrics)
@@ -125,7 +125,7 @@ def test_database_that_is_down_is_asked_by_one_at_a_time(simulator: Simulator, t
 
 
 def test_wrong_password_of_twenty_metrics_is_one_failed_login(simulator: Simulator, tmp_path: Path) -> None:
-    """However many metrics lose their connection after the password was changed, the server sees one refused login, and the role lives."""
+    """After the password was changed, twenty metrics that lose their connection cost one refused login."""
     metrics = {f"m{number}": {"interval": 0.5, "query": "select show_cluster_nodes()"} for number in range(20)}
     with service(simulator.port, tmp_path / "logs", metrics=metrics) as run:
         run.wait_for_polls(*metrics)
@@ -148,7 +148,7 @@ SIGNALS = [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signa
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_child_that_is_killed_by_any_signal_is_replaced(simulator: Simulator, tmp_path: Path, number: signal.Signals) -> None:
-    """What ended it is said by name, and a new one polls within two seconds; a signal that does nothing does nothing."""
+    """The signal that ended a worker is named, and a new one polls within two seconds; a harmless signal does nothing."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         before, pid = run.latest(), run.worker("show_locks")
@@ -167,7 +167,7 @@ def test_child_that_is_killed_by_any_signal_is_replaced(simulator: Simulator, tm
 
 
 def test_crash_loop_backs_off_and_floods_nothing(simulator: Simulator, tmp_path: Path) -> None:
-    """A worker that is killed as soon as it lives: each exit is one event, the waits grow, the supervisor stays calm."""
+    """Each exit of a worker that is killed at once is one event, the waits grow, and the supervisor uses little time."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         killed: set[int] = set()
@@ -189,7 +189,7 @@ def test_crash_loop_backs_off_and_floods_nothing(simulator: Simulator, tmp_path:
 
 
 def test_children_killed_at_random_leave_nothing_behind(simulator: Simulator, tmp_path: Path) -> None:
-    """After many kills the supervisor has the descriptors it had before, no zombie, no orphan, and every exit is an event."""
+    """After many kills the supervisor has the descriptors it had before, no zombie and no orphan, and every exit is an event."""
     dice = random.Random(4)
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
@@ -218,7 +218,7 @@ def test_children_killed_at_random_leave_nothing_behind(simulator: Simulator, tm
 
 
 def test_worker_out_of_memory_is_a_failed_run(simulator: Simulator, tmp_path: Path) -> None:
-    """A poll that does not fit into a worker's memory ends that worker; the next one, with room, polls it."""
+    """A poll that doesn't fit into memory ends its worker, and the next one, with more room, polls it."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         before, pid = run.latest(), run.worker("show_locks")
@@ -235,7 +235,7 @@ def test_worker_out_of_memory_is_a_failed_run(simulator: Simulator, tmp_path: Pa
 
 
 def test_forkserver_that_is_killed_is_replaced(simulator: Simulator, tmp_path: Path) -> None:
-    """Its children live on or are replaced, and a child that dies later is started again from a new one."""
+    """When the forkserver is killed its children live on or are replaced, and later ones come from a new forkserver."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         workers = {run.worker(metric) for metric in QUICK}
@@ -251,7 +251,7 @@ def test_forkserver_that_is_killed_is_replaced(simulator: Simulator, tmp_path: P
 
 
 class Liar:
-    """A server that speaks the protocol until it does not: after a number of good answers it sends bytes drawn at random."""
+    """A server that answers as it should for a while, and then sends random bytes."""
 
     def __init__(self, seed: int, upstream: int) -> None:
         self._dice = random.Random(seed)
@@ -274,7 +274,7 @@ class Liar:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        """Pass bytes on both ways; change an answer now and then."""
+        """Pass bytes in both directions, and change an answer now and then."""
         with client, socket.create_connection(("127.0.0.1", self._upstream)) as server:
             threading.Thread(target=self._copy, args=(client, server), daemon=True).start()
             with contextlib.suppress(OSError):
@@ -299,7 +299,7 @@ class Liar:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_malformed_frames_may_end_workers_but_never_the_supervisor(simulator: Simulator, tmp_path: Path, seed: int) -> None:
-    """Random bytes in answers: every line that is written is still a valid one, and when the lies end all metrics are polled."""
+    """Random bytes in answers end at most a worker, every line that is written is valid, and afterwards all metrics are polled."""
     liar = Liar(seed, simulator.port)
     metrics = {name: {"interval": 0.1, "timeout": 1} for name in QUICK}
     try:
@@ -324,7 +324,7 @@ def test_malformed_frames_may_end_workers_but_never_the_supervisor(simulator: Si
 
 
 def test_old_segments_are_deleted_with_an_event(simulator: Simulator, tmp_path: Path) -> None:
-    """What is older than it may be goes when the service starts; what is not a segment, and what is young, stays."""
+    """Segments that are too old are deleted at the start; young ones and other files stay."""
     directory = tmp_path / "logs" / "show_locks"
     directory.mkdir(parents=True)
     old, young, foreign = (directory / name for name in ("show_locks-20200101T000000.000000Z-000001.jsonl", "x", "notes.jsonl"))
@@ -341,7 +341,7 @@ def test_old_segments_are_deleted_with_an_event(simulator: Simulator, tmp_path: 
 
 
 def test_error_text_without_end_is_cut_and_told(simulator: Simulator, tmp_path: Path) -> None:
-    """A server that answers with a megabyte of error text costs one run; what is told of it is a line of bounded length."""
+    """An error text of a megabyte costs one run, and is told in a line of bounded length."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         before = run.latest()
