@@ -56,8 +56,11 @@ class Tailer:
 
     def take(self, limit: int) -> list[_Taken]:
         """Return the next whole lines, `limit` at most."""
-        taken = []
-        data = os.pread(self.file.fileno(), 1 << 30, self.offset)
+        taken: list[_Taken] = []
+        fresh = os.fstat(self.file.fileno()).st_size - self.offset
+        if fresh <= 0 or limit <= 0:
+            return taken
+        data = os.pread(self.file.fileno(), fresh, self.offset)
         for line in data[: data.rfind(b"\n") + 1].split(b"\n")[:-1][:limit]:
             self.offset += len(line) + 1
             taken.append(_Taken(self.offset, line))
@@ -65,7 +68,7 @@ class Tailer:
 
     def rest(self) -> list[bytes]:
         """Return half a line at the end of a file that is left, which Alloy hands on as if it were a line."""
-        data = os.pread(self.file.fileno(), 1 << 30, self.offset)
+        data = os.pread(self.file.fileno(), HEAD * HEAD, self.offset)
         return [data] if data and self._kind == "alloy" else []
 
     def between(self, start: int) -> list[bytes]:

@@ -34,6 +34,7 @@ class _Kind(NamedTuple):
     metrics: str  # where it tells numbers
     dropped: str  # the number of lines that were no records
     early_ns: int = 0  # by how much it may send a line before its time
+    lost_per_stop: int = 0  # lines that it may take and never deliver when it is stopped while it reads a backlog
 
 
 _KINDS = {
@@ -42,6 +43,7 @@ _KINDS = {
         {},
         "/metrics",
         r'dropped_lines_total\{[^}]*reason="malformed_line"[^}]*\} (\S+)',
+        lost_per_stop=4,
     ),
     "promtail": _Kind(
         "-config.expand-env=true -config.file={config}",
@@ -64,6 +66,8 @@ class Agent:
 
     def __init__(self, name: str, place: Path, loki_port: int) -> None:
         self._kind = _KINDS[name]
+        self.lost_per_stop = self._kind.lost_per_stop
+        self.start_seconds = 60.0
         path = program(name)
         self.log_dir = place / "lines"
         self.log_dir.mkdir()
@@ -81,10 +85,11 @@ class Agent:
         self._words = [path, *self._kind.words.format(state=state, port=self._port, config=config).split()]
 
     def __enter__(self) -> Agent:
-        self.running = self._stack.enter_context(
-            process(self._words, self._place / "agent.log", environment(SQMON_INSTANCE=LABELS["instance"]))
-        )
-        wait_until(lambda: asked(self._url())[0] == 200)
+        log = self._place / "agent.log"
+        with contextlib.ExitStack() as stack:  # a program that never answers is ended
+            self.running = stack.enter_context(process(self._words, log, environment(SQMON_INSTANCE=LABELS["instance"])))
+            wait_until(lambda: asked(self._url())[0] == 200, self.start_seconds)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

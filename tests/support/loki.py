@@ -1,4 +1,4 @@
-"""A real Loki with the shipped configuration on loopback, for tests that run where there is one."""
+"""A real Loki with the shipped configuration on loopback, for tests that run where Loki is installed."""
 
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ def nanoseconds(ts: str) -> int:
 
 
 @contextlib.contextmanager
-def loki(place: Path) -> Iterator[Loki]:
-    """Run Loki with the shipped file, moved to `place` and to free ports, until it is not needed any more."""
+def loki(place: Path, *changes: tuple[str, str]) -> Iterator[Loki]:
+    """Run Loki with the shipped file, moved to `place` and to free ports and with these texts replaced, until the block ends."""
     words = program("loki")
     port = free_port()
     rules = place / "rules" / "fake"
@@ -140,6 +140,7 @@ def loki(place: Path) -> Iterator[Loki]:
         ("/etc/loki/rules", str(place / "rules")),
         ("http_listen_port: 3100", f"http_listen_port: {port}"),
         ("grpc_listen_port: 9096", f"grpc_listen_port: {free_port()}"),
+        *changes,
     ):
         assert old in text
         text = text.replace(old, new)

@@ -105,7 +105,8 @@ def _written(value: Any, poll_ago: float) -> Any:
 
 
 def _seconds(text: str) -> float:
-    return dt.datetime.fromisoformat(text[:26] + "+00:00").timestamp()
+    """Of a `ts`, in seconds since 1970: never before it, since an instant query sees nothing after its time."""
+    return dt.datetime.fromisoformat(text[:26] + "+00:00").timestamp() + (1e-6 if text[26:29] != "000" else 0)
 
 
 def lock(seconds: float, columns: Sequence[str] = NEW_LOCKS, active: int = 1) -> tuple[Any, ...]:
