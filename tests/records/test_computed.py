@@ -1,4 +1,4 @@
-"""The computed columns: both formats of the server's times, both generations of its columns, time zones, and rows that lack things."""
+"""Computed columns: both formats of the server's times, the generations of its columns, time zones, and rows that lack something."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ QUERY = "select show_server_status();"
 
 @pytest.fixture
 def berlin_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A host whose own zone is Berlin's."""
+    """Make this host's own time zone Berlin's."""
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
     time.tzset()
     yield
@@ -57,14 +57,14 @@ def berlin_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def nanoseconds(when: dt.datetime) -> int:
-    """Since 1970."""
+    """Return nanoseconds since 1970."""
     return int(when.timestamp()) * 10**9 + when.microsecond * 1000
 
 
 def extended(
     metric: str, columns: Sequence[str], *rows: tuple[Any, ...], now: dt.datetime = NOW, zone: Optional[str] = "UTC"
 ) -> list[dict[str, Any]]:
-    """The records that these rows become."""
+    """Return the records that these rows become."""
     computation = Computation(metric, query=QUERY, user="sqream", zone=zone_of(zone or ""))
     extended = computation.extended(by_column([*columns], rows), computation.at(nanoseconds(now)))
     batches = Encoder(metric, "run").part(extended, poll=1, poll_rows=len(rows), started_ns=nanoseconds(now))
@@ -72,7 +72,7 @@ def extended(
 
 
 def lock(columns: Sequence[str], started: object, locked: object) -> tuple[Any, ...]:
-    """A row of show_locks."""
+    """Return a row of show_locks."""
     times = {"statement_start_time": started, "lock_start_time": locked}
     return tuple(times.get(column.replace(" ", "_"), "x") for column in columns)
 
@@ -80,7 +80,7 @@ def lock(columns: Sequence[str], started: object, locked: object) -> tuple[Any, 
 @pytest.mark.parametrize("columns", [OLD_LOCKS, NEW_LOCKS])
 @pytest.mark.parametrize("locked", ["2026-11-24 15:30:40", "24-11-2026 15:30:40"])
 def test_locks_have_ages(columns: Sequence[str], locked: str) -> None:
-    """In both generations of columns and both formats, even where one row mixes them as SQreamDB does."""
+    """Locks have ages in both generations of columns and both formats of time, even where one row mixes them."""
     (record,) = extended("show_locks", columns, lock(columns, "24-11-2026 14:30:50", locked))
 
     assert ["lock_age_s", "statement_age_s"] == list(record)[-2:]
@@ -100,7 +100,7 @@ def test_locks_have_ages(columns: Sequence[str], locked: str) -> None:
     ],
 )
 def test_times_that_are_read(text: object) -> None:
-    """Whatever a server may reasonably write, by the second."""
+    """Times that a server may reasonably send are read to the second."""
     (record,) = extended("show_locks", ("lock_start_time",), (text,))
 
     assert record["lock_age_s"] in (10, 9)
@@ -110,21 +110,21 @@ def test_times_that_are_read(text: object) -> None:
     "text", [None, "", "-", "None", "never", 17, 2.5, True, "99-99-2026 11:11:11", "2026-02-30 00:00:00", "9" * 100_000]
 )
 def test_what_is_no_time_has_no_age(text: object) -> None:
-    """The column is there, so that a query finds it, and it is null."""
+    """A value that is no time gives a column with null, so that queries find the column."""
     (record,) = extended("show_locks", ("lock_start_time",), (text,))
 
     assert record["lock_age_s"] is None
 
 
 def test_arrays_have_no_age() -> None:
-    """They can't be hashed, and nothing may stop a row."""
+    """An array, which can't be hashed, has no age and stops no row."""
     records = extended("show_locks", ("lock_start_time",), (["a"],), ("2026-11-24 15:30:40",))
 
     assert [None, None] == [record["lock_age_s"] for record in records]
 
 
 def test_times_out_of_range_have_no_age(berlin_host: None) -> None:
-    """The first day of the calendar has no time before it in any zone."""
+    """A time at the beginning of the calendar, which some zones can't express, has no age."""
     del berlin_host
     records = extended("show_locks", ("lock_start_time",), ("0001-01-01 00:00:00",), ("9999-12-31 23:59:59",), zone="")
 
@@ -132,7 +132,7 @@ def test_times_out_of_range_have_no_age(berlin_host: None) -> None:
 
 
 def test_rows_without_the_sources_stay_as_they_are() -> None:
-    """A server that doesn't send a column gets no computed one from it; the other ones are there."""
+    """A column whose source the server doesn't send is left out, and the others are computed."""
     (record,) = extended("show_locks", ("lock_start_time", "port"), ("2026-11-24 15:30:40", 5000))
     (bare,) = extended("show_locks", ("port",), (5000,))
     (licence,) = extended("get_license_info", ("expiration_date",), ("2026-12-24",))
@@ -143,7 +143,7 @@ def test_rows_without_the_sources_stay_as_they_are() -> None:
 
 
 def test_other_metrics_stay_as_they_are() -> None:
-    """show_cluster_nodes has nothing to compute, nor has a query of one's own that returns the same names."""
+    """A metric without computed columns and a query of one's own are not changed, whatever their columns are called."""
     for metric in ("show_cluster_nodes", "my_locks"):
         (record,) = extended(metric, ("lock_start_time",), ("2026-11-24 15:30:40",))
 
@@ -151,7 +151,7 @@ def test_other_metrics_stay_as_they_are() -> None:
 
 
 def test_own_statement_is_marked() -> None:
-    """By its text and its role, however the server writes the text; a colleague's is not."""
+    """The poll's own statement is found by its text and its role, however the server writes the text."""
     rows = [("sqream", QUERY), ("sqream", "SELECT  show_server_status()"), ("etl", QUERY), ("sqream", "select 1"), ("sqream", None)]
     records = extended("show_server_status", STATUS, *((*row, "2026-11-24 15:30:40", "24-11-2026 15:30:45") for row in rows))
 
@@ -161,7 +161,7 @@ def test_own_statement_is_marked() -> None:
 
 
 def test_age_below_zero_shows_a_clock_that_differs() -> None:
-    """Hiding it would make a wrong --server_timezone look like a young statement."""
+    """An age below zero is written as it is, so that a wrong --server_timezone shows."""
     (record,) = extended("show_locks", ("lock_start_time",), ("2026-11-24 17:30:50",))
 
     assert record["lock_age_s"] < -7000
@@ -170,7 +170,7 @@ def test_age_below_zero_shows_a_clock_that_differs() -> None:
 @pytest.mark.parametrize("kind", ["compressed", "uncompressed"])
 @pytest.mark.parametrize("convert", [int, str])
 def test_licence_counts_what_it_counts(kind: str, convert: type) -> None:
-    """The size that `compress_type` names, whether the server sends numbers or text."""
+    """The ratio is that of the size that `compress_type` names, whether the server sends numbers or text."""
     row = (convert(10), convert(18), kind, convert(20), "2027-01-23")
     (record,) = extended("get_license_info", LICENCE, row)
 
@@ -179,14 +179,14 @@ def test_licence_counts_what_it_counts(kind: str, convert: type) -> None:
 
 @pytest.mark.parametrize("limit", [None, 0, "0", "unlimited"])
 def test_licence_without_a_limit_has_no_ratio(limit: object) -> None:
-    """Nothing is divided by nothing."""
+    """A licence without a limit has the ratio null."""
     (record,) = extended("get_license_info", LICENCE, (10, 18, "compressed", limit, "23-11-2026"))
 
     assert (-1, None) == (record["days_to_expiration"], record["size_used_ratio"])
 
 
 def test_days_follow_the_servers_calendar() -> None:
-    """Half past three in the afternoon in Greenwich is the next day in Auckland."""
+    """Days are counted in the server's zone, where it may be the next day already."""
     (there,) = extended("get_license_info", LICENCE, (1, 1, "compressed", 2, "2026-11-25"), zone="+13:00")
     (here,) = extended("get_license_info", LICENCE, (1, 1, "compressed", 2, "2026-11-25"))
 
@@ -207,7 +207,7 @@ BERLIN_CASES = [
 
 @pytest.mark.parametrize(("now", "text", "age"), BERLIN_CASES)
 def test_daylight_saving_time_of_a_named_zone(now: dt.datetime, text: str, age: int) -> None:
-    """An hour that comes twice gives the younger age, so that no lock is taken for an old one."""
+    """A time in the hour that comes twice has the younger age, so that no lock is taken for an old one."""
     pytest.importorskip("zoneinfo")
     try:
         zone_of("Europe/Berlin")
@@ -220,7 +220,7 @@ def test_daylight_saving_time_of_a_named_zone(now: dt.datetime, text: str, age: 
 
 @pytest.mark.parametrize(("now", "text", "age"), BERLIN_CASES)
 def test_daylight_saving_time_of_the_host(berlin_host: None, now: dt.datetime, text: str, age: int) -> None:
-    """The default needs no database of time zones."""
+    """The host's own zone needs no database of time zones."""
     del berlin_host
     (record,) = extended("show_locks", ("lock_start_time",), (text,), now=now, zone="")
 
@@ -229,19 +229,19 @@ def test_daylight_saving_time_of_the_host(berlin_host: None, now: dt.datetime, t
 
 @pytest.mark.parametrize("name", ["Atlantis/Capital", "+99", "../../etc/passwd", "Europe/"])
 def test_unknown_zones_are_refused(name: str) -> None:
-    """At the command line, not in the first poll."""
+    """An unknown zone is refused on the command line."""
     with pytest.raises(ValueError, match="no time zone"):
         zone_of(name)
 
 
 def test_moment_reads_dates() -> None:
-    """A DATE column comes as a date."""
+    """A DATE column is read."""
     assert dt.datetime(2026, 11, 24) == moment(dt.date(2026, 11, 24))  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("metric", catalogue.DEFAULT_METRICS)
 def test_catalogue_documents_what_is_computed(metric: str) -> None:
-    """All of it, in the order in which it comes, for the columns that the catalogue names."""
+    """The catalogue describes every computed column, in the order in which they come."""
     columns = catalogue.FUNCTIONS[metric].columns
     computation = Computation(metric, query="", user="", zone=None)
     extended = computation.extended(by_column([*columns], [columns]), computation.at(0))
@@ -250,7 +250,7 @@ def test_catalogue_documents_what_is_computed(metric: str) -> None:
 
 
 def test_large_poll_is_not_copied() -> None:
-    """The server's columns are handed on as they are, so that a large poll is not in memory a second time."""
+    """The server's columns are handed on as they are, so that a large poll is in memory once."""
     result = by_column(["lock_start_time"], [(f"2026-11-24 15:{number % 60:02d}:00",) for number in range(10_000)])
     computation = Computation("show_locks", query="", user="", zone=None)
     extended = computation.extended(result, computation.at(nanoseconds(NOW)))
@@ -260,7 +260,7 @@ def test_large_poll_is_not_copied() -> None:
 
 
 def test_once_prints_them(simulator: Simulator, tmp_path: Path) -> None:
-    """From a server's answer to the line, with the simulator's clock in this host's zone."""
+    """`once` prints computed columns."""
     host, port = simulator.addresses["worker"]
     metrics: list[Metric] = parse(b'{"show_server_status": 1, "show_locks": 1, "get_license_info": 1}', "test", None)
     with (tmp_path / "out").open("wb") as out:
@@ -275,7 +275,7 @@ def test_once_prints_them(simulator: Simulator, tmp_path: Path) -> None:
 
 
 def test_zone_of_the_server_reaches_the_poll(simulator: Simulator, tmp_path: Path) -> None:
-    """The simulator's clock is this host's, so another zone makes its statements older by the difference."""
+    """--server_timezone changes the ages that are written."""
     host, port = simulator.addresses["worker"]
     ages = []
     for zone in ("", "+14:00"):
@@ -291,7 +291,7 @@ def test_zone_of_the_server_reaches_the_poll(simulator: Simulator, tmp_path: Pat
 
 
 def test_unknown_zone_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    """Said in one line, before anything is connected to."""
+    """An unknown zone is one line and exit code 2, before anything is connected to."""
     with pytest.raises(SystemExit) as caught:
         main(["once", "--server-timezone", "Atlantis/Capital"])
 

@@ -1,4 +1,4 @@
-"""From rows to lines: what the values become, what the keys are called, and that no line is ever too long."""
+"""From rows to lines: what values become, what keys are called, and that no line is too long."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_NS = 1_795_534_250_123_456_789
 
 
 def strict(line: bytes) -> dict[str, Any]:
-    """The record of a line that must be one flat, strict JSON object with unique keys and one newline at its end."""
+    """Return the record of a line, which must be one flat, strict JSON object with unique keys and a newline at its end."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len(pairs) == len(dict(pairs))
@@ -41,7 +41,7 @@ def strict(line: bytes) -> dict[str, Any]:
 
 
 def records_of(batches: list[Batch]) -> list[dict[str, Any]]:
-    """The records of all batches, whose own figures must be right."""
+    """Return the records of all batches, whose own figures must be right."""
     found = []
     for batch in batches:
         lines = batch.data.splitlines(keepends=True) if b"\r" not in batch.data else batch.data.split(b"\n")
@@ -52,13 +52,13 @@ def records_of(batches: list[Batch]) -> list[dict[str, Any]]:
 
 
 def encoded(value: object) -> object:
-    """What one value becomes in a record."""
+    """Return what one value becomes in a record."""
     (record,) = records_of(list(Encoder("m", "r").rows(("x",), [(value,)], poll=1, started_ns=START_NS)))
     return record["x"]
 
 
 def test_record_has_the_metadata_first_and_the_columns_in_server_order() -> None:
-    """The bytes of a whole line, as the contract shows them."""
+    """The bytes of a whole line are those of the contract: the metadata, then the columns in server order."""
     (batch,) = Encoder("show_locks", "20261124T153000Z-3f9a").rows(
         ("statement id", "Statement String"), [("2", "select 1;")], poll=57, started_ns=START_NS
     )
@@ -71,7 +71,7 @@ def test_record_has_the_metadata_first_and_the_columns_in_server_order() -> None
 
 
 def test_event_has_level_and_event_after_the_run() -> None:
-    """The service's own stream follows the same rules."""
+    """An event has level and event after the run, and otherwise follows the same rules."""
     batch = Encoder("sqmon", "r").event("info", "poll", {"target": "show_locks", "ts": 1.5}, now_ns=START_NS)
 
     assert batch.data == (
@@ -81,7 +81,7 @@ def test_event_has_level_and_event_after_the_run() -> None:
 
 
 def test_ts_and_seq_increase_without_holes_while_the_clock_is_a_second_behind() -> None:
-    """Over several polls and many batches, one nanosecond a row, across a change of the second."""
+    """ts and seq increase by one a row over several polls and many batches, while the clock is up to a second behind."""
     steps: list[ClockStep] = []
     encoder = Encoder("m", "r", on_step=steps.append)
     found = []
@@ -97,14 +97,14 @@ def test_ts_and_seq_increase_without_holes_while_the_clock_is_a_second_behind() 
 
 
 def test_ts_follows_the_last_run_when_it_is_known() -> None:
-    """A new process can go on after the newest stamp of the files, though its clock is a little behind."""
+    """A new process continues after the newest stamp of the files when its clock is a little behind."""
     (batch,) = Encoder("m", "r", last_ns=START_NS).rows(("x",), [(1,)], poll=1, started_ns=START_NS - 10**9)
 
     assert strict(batch.data)["ts"] == "2026-11-24T15:30:50.123456790Z"
 
 
 def test_ts_is_the_true_time_again_when_the_clock_was_set_back() -> None:
-    """A stamp from the future is followed by no other, and whoever owns the encoder hears once by how much the clock stepped."""
+    """After the clock was set back ts is the true time, and the owner of the encoder hears once by how much."""
     steps: list[ClockStep] = []
     encoder = Encoder("m", "r", last_ns=START_NS + 7200 * 10**9, on_step=steps.append)
     polls = [list(encoder.rows(("x",), [(1,)] * 2, poll=1, started_ns=START_NS + number)) for number in (0, 5)]
@@ -121,14 +121,14 @@ def test_ts_is_the_true_time_again_when_the_clock_was_set_back() -> None:
 
 
 def test_no_row_makes_no_batch() -> None:
-    """Zero rows write no line."""
+    """No rows make no line."""
     encoder = Encoder("m", "r")
 
     assert (list(encoder.rows(("x",), [], poll=1, started_ns=START_NS)), encoder.seq) == ([], 0)
 
 
 def test_seq_counts_only_what_was_handed_out() -> None:
-    """A consumer that stops in the middle of a poll leaves no hole."""
+    """A consumer that stops in the middle of a poll leaves no hole in seq."""
     encoder = Encoder("m", "r")
     first = next(encoder.rows(("x",), [(1,)] * 5000, poll=1, started_ns=START_NS))
 
@@ -193,17 +193,17 @@ class Broken:
     ],
 )
 def test_values_keep_their_type_or_become_text(value: object, expected: object) -> None:
-    """What the driver can return, and what it should not."""
+    """Values keep their type where JSON has it, and otherwise become text."""
     assert (expected, type(expected)) == (encoded(value), type(encoded(value)))
 
 
 def test_no_int_is_too_long_to_be_written() -> None:
-    """Python itself refuses to print more than 4300 digits."""
+    """An int of more than 4300 digits, which Python refuses to print, is written."""
     assert encoded(10**5000) == "1" + "0" * 5000
 
 
 def test_a_list_that_holds_itself_becomes_text() -> None:
-    """No value can send the encoder into an endless recursion."""
+    """A list that contains itself becomes text."""
     value: list[object] = []
     value.append(value)
 
@@ -211,7 +211,7 @@ def test_a_list_that_holds_itself_becomes_text() -> None:
 
 
 def test_value_that_needs_work_changes_nothing_else_of_its_column() -> None:
-    """The decision for a column never spoils the values that were fine."""
+    """A value that has to be converted doesn't change the others of its column."""
     values = [1, None, 2**60, "x", True, 1.5, dt.date(2026, 1, 2), Decimal(1), "\ud800"]
     found = records_of(list(Encoder("m", "r").rows(("x",), [(v,) for v in values], poll=1, started_ns=START_NS)))
 
@@ -230,19 +230,19 @@ def test_value_that_needs_work_changes_nothing_else_of_its_column() -> None:
     ],
 )
 def test_column_names_become_keys(columns: tuple[str, ...], expected: tuple[str, ...]) -> None:
-    """Lower case, one underscore for a run of anything else, a number where two would be the same."""
+    """Keys are in lower case, with one underscore for a run of other characters and a number where two would be the same."""
     assert expected == normalised(columns, [*METADATA, "truncated"])
 
 
 def test_rows_may_be_lists() -> None:
-    """Not every driver returns tuples."""
+    """Rows may be lists."""
     found = records_of(list(Encoder("m", "r").rows(["a", "b"], [[1, 2], [3, "x"]], poll=1, started_ns=START_NS)))
 
     assert [[record["a"], record["b"]] for record in found] == [[1, 2], [3, "x"]]
 
 
 def test_changed_columns_are_noticed() -> None:
-    """A server that is upgraded between two polls gets its new keys."""
+    """Columns that change between two polls, as after an upgrade, get their new keys."""
     encoder = Encoder("m", "r")
     batches = [
         *encoder.rows(("a", "b"), [(1, 2)], poll=1, started_ns=START_NS),
@@ -254,7 +254,7 @@ def test_changed_columns_are_noticed() -> None:
 
 @pytest.mark.parametrize("text", ["x" * 40_000, "é" * 30_000, "\n" * 30_000, "\U0001f600" * 9_000, "\x00" * 7_000, "x" * 10_000_000])
 def test_longest_string_is_cut_at_a_character_and_named(text: str) -> None:
-    """Bytes count, not characters, and as few of them are lost as possible."""
+    """The longest string is cut at a character, by no more bytes than necessary, and named."""
     (batch,) = Encoder("m", "r").rows(("a", "text", "b"), [(1, text, "kept")], poll=1, started_ns=START_NS)
     record = strict(batch.data)
 
@@ -265,7 +265,7 @@ def test_longest_string_is_cut_at_a_character_and_named(text: str) -> None:
 
 
 def test_line_of_exactly_the_limit_is_not_cut() -> None:
-    """The last byte that fits is used, the first that doesn't is cut."""
+    """A line of exactly the limit is not cut, and one that is a byte longer is."""
     (empty,) = Encoder("m", "r").rows(("x", "y"), [("", "")], poll=1, started_ns=START_NS)
     text = "x" * (MAX_LINE - len(empty.data) - 8000)
     (fits,) = Encoder("m", "r").rows(("x", "y"), [(text, "y" * 8000)], poll=1, started_ns=START_NS)
@@ -275,7 +275,7 @@ def test_line_of_exactly_the_limit_is_not_cut() -> None:
 
 
 def test_hundreds_of_huge_columns_make_one_line() -> None:
-    """All strings are cut alike when no single one is to blame."""
+    """Hundreds of huge columns are all cut alike, and make one line."""
     columns = [f"c{number}" for number in range(400)]
     (batch,) = Encoder("m", "r").rows(columns, [("x" * 5000,) * 400], poll=1, started_ns=START_NS)
     record = strict(batch.data)
@@ -285,7 +285,7 @@ def test_hundreds_of_huge_columns_make_one_line() -> None:
 
 
 def test_thousands_of_huge_names_make_one_line() -> None:
-    """The last columns are left out when not even the keys fit, and the line says how many."""
+    """Where not even the keys fit, the last columns are left out, and the line says how many."""
     columns = [f"{number}{'x' * 1000}" for number in range(3000)]
     (batch,) = Encoder("m", "r").rows(columns, [("x" * 50,) * 3000], poll=1, started_ns=START_NS)
     record = strict(batch.data)
@@ -296,7 +296,7 @@ def test_thousands_of_huge_names_make_one_line() -> None:
 
 
 def test_large_poll_comes_in_small_batches() -> None:
-    """Memory is bounded by the batch, however many rows and however long their strings."""
+    """Batches are bounded, however many rows there are and however long their strings."""
     rows = [(number, "x" * (number % 100) * 300) for number in range(3000)]
     batches = list(Encoder("m", "r").rows(("a", "b"), rows, poll=1, started_ns=START_NS))
 
@@ -305,7 +305,7 @@ def test_large_poll_comes_in_small_batches() -> None:
 
 
 def test_run_ids_tell_the_second_and_differ() -> None:
-    """Two processes that start together are still told apart."""
+    """Run ids tell the second of the start, and those of processes that start together differ."""
     ids = {new_run_id(START_NS) for _ in range(20)}
 
     assert all(re.fullmatch(r"20261124T153050Z-[0-9a-f]{4}", run_id) for run_id in ids)
@@ -342,7 +342,7 @@ VALUES = st.one_of(
 )
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_rows_make_valid_lines_under_the_cap(table: tuple[list[str], list[tuple[object, ...]]]) -> None:
-    """Whatever the server sends: one strict line a row, nothing lost but what is named, plain values unchanged."""
+    """Any rows make one strict line each, which loses nothing but what it names and keeps plain values unchanged."""
     columns, rows = table
     found = records_of(list(Encoder("m", "r").rows(columns, rows, poll=1, started_ns=START_NS)))
     names = normalised(columns, [*METADATA, "truncated"])

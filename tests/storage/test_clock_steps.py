@@ -1,4 +1,4 @@
-"""A host's clock that was wrong and is set right, under the running service and between two of its runs."""
+"""A host's clock that was wrong and is set right, while the service runs and between two runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METRICS = {"show_locks": 0.2}
 
 
 def line_of_2031(log_dir: Path, stream: str, rest: str) -> None:
-    """Leave what a run left whose clock was years ahead."""
+    """Write the line of a run whose clock was years ahead."""
     directory = log_dir / stream
     directory.mkdir(parents=True)
     line = f'{{"ts":"{FUTURE}","seq":1,"metric":"{stream}","run_id":"20310101T000000Z-aaaa",{rest}}}\n'
@@ -21,7 +21,7 @@ def line_of_2031(log_dir: Path, stream: str, rest: str) -> None:
 
 
 def test_line_from_the_future_does_not_stay(simulator: Simulator, tmp_path: Path) -> None:
-    """The next run writes the true time and says once for each stream by how much the clock was wrong; the one after it needn't."""
+    """The next run writes the true time and says once for each stream by how much the clock was wrong, and the one after it doesn't."""
     log_dir = tmp_path / "logs"
     line_of_2031(log_dir, "show_locks", '"poll":1,"poll_rows":1')
     line_of_2031(log_dir, "sqmon", '"level":"info","event":"start"')

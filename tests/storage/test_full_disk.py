@@ -1,4 +1,4 @@
-"""A disk that is full, or a directory that is gone, under the running service."""
+"""A full disk, or a directory that is gone, under the running service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FREE_AT_ONCE_SECONDS = 3.0
 
 
 def accounted(run: Service, metric: str) -> tuple[list[tuple[str, int]], set[tuple[str, int]]]:
-    """Return what is in the files (in order) and what gap events say is not, as pairs of run and seq."""
+    """Return what is in the files, in order, and what gap events say was lost, as pairs of run and seq."""
     written = [(record["run_id"], record["seq"]) for record in run.records(metric)]
     dropped = {
         (gap["target_run_id"], seq)
@@ -28,7 +28,7 @@ def accounted(run: Service, metric: str) -> tuple[list[tuple[str, int]], set[tup
 
 
 def test_full_disk_costs_nothing_while_memory_suffices(simulator: Simulator, tmp_path: Path) -> None:
-    """Polling goes on, status says what is wrong, and within seconds of room coming back every line is in the files, once and in order."""
+    """Polling continues on a full disk, the status says why, and soon after there is room every line is in the files, once and in order."""
     with small_disk(tmp_path / "disk") as disk, service(simulator.port, disk / "logs", metrics=METRICS) as run:
         run.wait_for_polls(*METRICS)
         filler = fill(disk)
@@ -56,7 +56,7 @@ def test_full_disk_costs_nothing_while_memory_suffices(simulator: Simulator, tmp
 
 
 def test_what_memory_could_not_hold_is_in_gap_events(simulator: Simulator, tmp_path: Path) -> None:
-    """With a small buffer records are dropped: each is either in the files or named in a gap event, none in both, none in neither."""
+    """With a small buffer each record is either in the files or named in a gap event."""
     simulator.set_rows({"show_locks": 50})
     with small_disk(tmp_path / "disk") as disk, service(simulator.port, disk / "logs", "--buffer_mb", "0.1", metrics=METRICS) as run:
         run.wait_for_polls(*METRICS)
@@ -78,7 +78,7 @@ def test_what_memory_could_not_hold_is_in_gap_events(simulator: Simulator, tmp_p
 
 
 def test_directory_removed_under_a_running_service_is_made_again(simulator: Simulator, tmp_path: Path) -> None:
-    """Somebody deletes a metric's directory: what was in it is said to be gone, and the next poll is written."""
+    """When a metric's directory is deleted its lines are reported as lost, and the next poll is written."""
     with service(simulator.port, tmp_path / "logs", metrics=METRICS) as run:
         run.wait_for_polls(*METRICS)
         subprocess.run(["rm", "-r", str(tmp_path / "logs" / "show_locks")], check=True)
@@ -94,12 +94,12 @@ def test_directory_removed_under_a_running_service_is_made_again(simulator: Simu
 
 
 def said(run: Service) -> status_file.Status:
-    """Return what the service says of itself."""
+    """Return the service's status."""
     status = wait_until(lambda: status_file.read(run.log_dir))
     assert status is not None
     return status
 
 
 def said_metric(run: Service, name: str) -> status_file.MetricStatus:
-    """Return what the service says of one metric."""
+    """Return the service's status of one metric."""
     return next(metric for metric in said(run).metrics if metric.name == name)

@@ -19,7 +19,7 @@ def segment(log_dir: Path, number: int) -> Path:
 
 
 def test_lines_come_once_and_in_order_across_segments(tmp_path: Path) -> None:
-    """What was read is not read again, and an older segment comes first."""
+    """Each line is read once, and older segments come first."""
     reader = StreamReader(tmp_path, "m")
     segment(tmp_path, 1).write_bytes(b'{"seq":1}\n{"seq":2}\n')
 
@@ -34,7 +34,7 @@ def test_lines_come_once_and_in_order_across_segments(tmp_path: Path) -> None:
 
 
 def test_unfinished_line_waits_and_is_torn_when_nobody_ends_it(tmp_path: Path) -> None:
-    """Half a line is not read; it counts as torn once a later segment shows that it will stay half a line."""
+    """Half a line is not read, and counts as torn once a later segment shows that nobody will complete it."""
     reader = StreamReader(tmp_path, "m")
     segment(tmp_path, 1).write_bytes(b'{"seq":1}\n{"se')
 
@@ -46,7 +46,7 @@ def test_unfinished_line_waits_and_is_torn_when_nobody_ends_it(tmp_path: Path) -
 
 
 def test_file_that_was_deleted_meanwhile_is_passed_over(tmp_path: Path) -> None:
-    """Retention may take a segment between the look at the directory and the reading."""
+    """A segment that retention deletes between listing and reading is passed over."""
     reader = StreamReader(tmp_path, "m")
     for number in (1, 2):
         segment(tmp_path, number).write_bytes(b'{"seq":%d}\n' % number)
@@ -60,7 +60,7 @@ def test_file_that_was_deleted_meanwhile_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_only_segments_are_listed(tmp_path: Path) -> None:
-    """What else lies in the directory of a stream is no segment, and what lies beside the directories is no stream."""
+    """Other files in the directory of a stream are no segments, and other directories are no streams."""
     mine = [segment(tmp_path, number) for number in (1, 2)]
     for path in (
         *mine,
@@ -85,7 +85,7 @@ def test_only_segments_are_listed(tmp_path: Path) -> None:
 def test_backwards_is_forwards_reversed(
     tmp_path_factory: pytest.TempPathFactory, lines: list[list[bytes]], torn: bool, chunk: int, bound: int
 ) -> None:
-    """Whatever the lines are and however the reads fall, each whole line comes, newest first, until the bound is used up."""
+    """Whatever the lines are and however the reads fall, each whole line comes, newest first, until the bound is reached."""
     log_dir = tmp_path_factory.mktemp("logs")
     paths = [segment(log_dir, number) for number in range(len(lines))]
     for path, own in zip(paths, lines):
@@ -106,7 +106,7 @@ def test_backwards_is_forwards_reversed(
 
 
 def test_backward_reading_says_that_a_file_could_not_be_read(tmp_path: Path) -> None:
-    """Nobody may take what is missing for something that is not there; a file that is gone is not there."""
+    """A file that can't be read is reported, and one that is gone is not."""
     old, new, gone = segment(tmp_path, 1), segment(tmp_path, 2), segment(tmp_path, 3)
     old.write_bytes(b"1\n")
     new.mkdir()
@@ -121,7 +121,7 @@ def test_backward_reading_says_that_a_file_could_not_be_read(tmp_path: Path) -> 
 
 
 def test_events_of_one_kind_are_found_wherever_the_reads_fall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every line of the event, whole, in order; not one of another, and no half line at the end."""
+    """Every whole line of the event is found, in order, and no other."""
     path = segment(tmp_path, 1)
     wanted = [b'{"seq":%d,"event":"segment_sealed","file":"m/%d"}\n' % (number, number) for number in range(9)]
     path.write_bytes(b'{"seq":0,"event":"poll"}\n'.join([b"", *wanted, b'{"event":"segment_sealed","file":"']))

@@ -35,12 +35,12 @@ def five_segments(log_dir: Path, metric: str = "show_locks", clock: FakeClock | 
 
 
 def names(deleted: list[Deleted]) -> list[str]:
-    """The files that were deleted, in order."""
+    """Return the files that were deleted, in order."""
     return [each.file.partition("/")[2] for each in deleted]
 
 
 def test_nothing_is_deleted_within_the_limits(tmp_path: Path) -> None:
-    """The default limits keep a week and two gibibytes."""
+    """Nothing is deleted within the default limits, a week and 2 GiB."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
 
@@ -50,7 +50,7 @@ def test_nothing_is_deleted_within_the_limits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limits", [RetentionLimits(max_age_s=DAY / 2), RetentionLimits(max_age_s=1e12, max_bytes=1)])
 def test_segment_with_a_stamp_from_the_future_is_no_younger_than_those_after_it(tmp_path: Path, limits: RetentionLimits) -> None:
-    """A clock that was years ahead for one segment keeps it no longer than others, neither by age nor by size."""
+    """A segment from a clock that was years ahead is kept no longer than others, neither by age nor by size."""
     clock = FakeClock()
     clock.step(1000 * DAY)
     fast = five_segments(tmp_path, clock=clock)
@@ -62,12 +62,12 @@ def test_segment_with_a_stamp_from_the_future_is_no_younger_than_those_after_it(
 
 
 def test_missing_directory_has_nothing_to_delete(tmp_path: Path) -> None:
-    """The first turn comes before the first line."""
+    """A log directory that doesn't exist yet is no error."""
     assert enforce(tmp_path / "logs", RetentionLimits(max_bytes=0), active=[], now_ns=0) == []
 
 
 def test_old_segments_go_by_their_last_line(tmp_path: Path) -> None:
-    """By age everything goes, the newest too: its metric may be gone."""
+    """Age deletes every segment, even a metric's newest, whose metric may be gone."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
     first = enforce(tmp_path, RetentionLimits(max_age_s=3.5 * DAY), active=[], now_ns=clock.now_ns)
@@ -80,7 +80,7 @@ def test_old_segments_go_by_their_last_line(tmp_path: Path) -> None:
 
 
 def test_largest_total_over_all_metrics_deletes_the_oldest(tmp_path: Path) -> None:
-    """Whichever metric they belong to, and no more than necessary."""
+    """Size deletes the oldest segments of all metrics, and no more than necessary."""
     clock = FakeClock()
     older, newer = five_segments(tmp_path, "a", clock), five_segments(tmp_path, "b", clock)
     total = sum(path.stat().st_size for path in older + newer)
@@ -92,7 +92,7 @@ def test_largest_total_over_all_metrics_deletes_the_oldest(tmp_path: Path) -> No
 
 
 def test_newest_of_each_metric_stays(tmp_path: Path) -> None:
-    """It may have been opened since the caller looked."""
+    """Size never deletes the newest segment of a metric, which may have been opened since the caller looked."""
     clock = FakeClock()
     older, newer = five_segments(tmp_path, "a", clock), five_segments(tmp_path, "b", clock)
     enforce(tmp_path, RetentionLimits(max_age_s=1e12, max_bytes=0), active=[], now_ns=clock.now_ns)
@@ -101,7 +101,7 @@ def test_newest_of_each_metric_stays(tmp_path: Path) -> None:
 
 
 def test_active_segments_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the limits say, and however the path is written."""
+    """Active segments stay, whatever the limits are and however their path is written."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
     monkeypatch.chdir(tmp_path)
@@ -113,7 +113,7 @@ def test_active_segments_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_free_space_is_kept(tmp_path: Path) -> None:
-    """On a disk of its own: as many segments go as make up for what is missing."""
+    """On a disk of its own, as many segments go as make up for the missing space."""
     with small_disk(tmp_path / "disk") as disk:
         clock = FakeClock()
         files = five_segments(disk, clock=clock)
@@ -126,7 +126,7 @@ def test_free_space_is_kept(tmp_path: Path) -> None:
 
 
 def test_other_files_are_never_deleted(tmp_path: Path) -> None:
-    """Neither strangers, nor links, nor a segment that lies in the directory of another metric."""
+    """Strangers' files, links, and a segment in the directory of another metric are never deleted."""
     clock = FakeClock()
     files = five_segments(tmp_path / "elsewhere", clock=clock)
     log_dir = tmp_path / "logs"
@@ -154,7 +154,7 @@ def test_other_files_are_never_deleted(tmp_path: Path) -> None:
 
 
 def test_segment_that_cannot_be_deleted_is_not_reported(tmp_path: Path) -> None:
-    """A read-only directory is the administrator's word."""
+    """A segment that can't be deleted, as in a read-only directory, is not reported as deleted."""
     if os.geteuid() != 0:
         pytest.skip("needs to change the user for a while")
     clock = FakeClock()
@@ -172,12 +172,12 @@ def test_segment_that_cannot_be_deleted_is_not_reported(tmp_path: Path) -> None:
 
 
 def read_to_the_end(files: list[Path], written_ns: int = 0) -> Positions:
-    """The positions of an agent that has read these files."""
+    """Return the positions of an agent that has read these files to the end."""
     return Positions({path: path.stat().st_size for path in files}, written_ns)
 
 
 def test_what_is_known_to_be_elsewhere_goes_first(tmp_path: Path) -> None:
-    """What was seen in Loki, then what was read, then what was begun by an agent that ran on, then what nothing is known of."""
+    """What was seen in Loki goes first, then what was read, then what was begun by an agent that ran on, then the rest."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
     two_lines = len(b"".join(files[1].read_bytes().splitlines(keepends=True)[:2]))
@@ -196,7 +196,7 @@ def test_what_is_known_to_be_elsewhere_goes_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "known"), [("alloy", Knowledge.BEGUN), ("promtail", Knowledge.READ)])
 def test_segment_that_was_read_in_a_burst_goes_by_its_age(tmp_path: Path, kind: Kind, known: Knowledge) -> None:
-    """Alloy's position stays at the first line of such a segment, while Promtail's soon reaches its end."""
+    """Age deletes a segment that Alloy read at one go, though its position stays at the first line."""
     log_dir = tmp_path / "lines"
     files = five_segments(log_dir)
     agent = Agent(log_dir, tmp_path / "positions.yml", kind)
@@ -215,7 +215,7 @@ def test_segment_that_was_read_in_a_burst_goes_by_its_age(tmp_path: Path, kind: 
 
 
 def test_segment_that_the_agent_may_have_stopped_in_stays(tmp_path: Path) -> None:
-    """An agent that was last heard of while the segment was young may have stopped in the middle of it."""
+    """Age doesn't delete a segment in the middle of which the agent may have stopped."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
     positions = Positions(dict.fromkeys(files, 10), clock.now_ns - 5 * DAY * 10**9 + 60 * 10**9)
@@ -236,7 +236,7 @@ def test_age_does_not_delete_what_the_agent_has_not_begun(tmp_path: Path) -> Non
 
 
 def test_half_a_line_left_by_a_kill_is_not_unread(tmp_path: Path) -> None:
-    """The agent's position stays before it for ever, which must not keep the file for ever."""
+    """Half a line at the end, before which the agent's position stays for ever, doesn't keep the file."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
     positions = read_to_the_end(files)
@@ -261,7 +261,7 @@ def test_torn_last_line_is_not_counted_as_a_record(tmp_path: Path) -> None:
 
 
 def test_link_of_a_writer_that_is_gone_keeps_nothing(tmp_path: Path) -> None:
-    """A killed writer leaves its link; its segment is sealed for certain once it is older than a segment can be."""
+    """The link that a killed writer leaves doesn't keep its segment for longer than a segment can be written to."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
     (link,) = (tmp_path / "current").iterdir()
@@ -274,7 +274,7 @@ def test_link_of_a_writer_that_is_gone_keeps_nothing(tmp_path: Path) -> None:
 
 
 def test_clock_that_jumps_ahead_deletes_nothing_for_its_age_within_an_hour(tmp_path: Path) -> None:
-    """A wrong answer of a time server costs nothing, and a right one is believed after an hour."""
+    """A clock that jumps ahead deletes nothing for its age within an hour, and is then believed."""
     clock = FakeClock()
     files = five_segments(tmp_path, clock=clock)
     time = SteadyTime(clock, last_written_ns(tmp_path))
@@ -301,7 +301,7 @@ def test_clock_that_jumps_ahead_deletes_nothing_for_its_age_within_an_hour(tmp_p
 
 
 def test_time_without_a_witness_is_believed_after_an_hour(tmp_path: Path) -> None:
-    """When a service starts, nothing tells eight days without it from a clock that is eight days ahead."""
+    """After a start, eight days that may be a wrong clock's are believed after an hour."""
     clock = FakeClock()
     five_segments(tmp_path, clock=clock)
     witnessed_ns = last_written_ns(tmp_path)
@@ -340,7 +340,7 @@ def test_time_without_a_witness_is_believed_after_an_hour(tmp_path: Path) -> Non
     ],
 )
 def test_positions_of_each_agent_are_read(tmp_path: Path, text: str, expected: dict[str, int] | None) -> None:
-    """Promtail's mapping, Alloy's keys of several lines and vlagent's JSON; of several entries for a path the one that is behind."""
+    """Promtail's mapping, Alloy's keys of several lines and vlagent's JSON are read; of several entries for a path the lowest counts."""
     path = tmp_path / "positions.yml"
     path.write_text(text)
     os.utime(path, ns=(5, 5))
@@ -351,7 +351,7 @@ def test_positions_of_each_agent_are_read(tmp_path: Path, text: str, expected: d
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
 def test_positions_that_cannot_be_read_are_unknown(tmp_path: Path, content: bytes | None) -> None:
-    """A file that is missing or holds anything else says nothing of what was read."""
+    """A positions file that is missing or holds anything else says nothing about what was read."""
     path = tmp_path / "positions.yml"
     if content is not None:
         path.write_bytes(content)

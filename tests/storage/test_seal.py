@@ -1,4 +1,4 @@
-"""Seals: what they say, and that nobody can change, remove or add one unseen."""
+"""Seals: what they say, and that none can be changed, removed or added unseen."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def sealed(stream: str, number: int) -> Sealed:
 
 
 def chained(chain: Chain) -> list[dict[str, Any]]:
-    """Return five seals of one stream, and between them those of another."""
+    """Return five seals of one stream, with those of another in between."""
     return [chain.link(sealed(stream, number)) for number in range(5) for stream in ("m", "n")]
 
 
 def test_canonical_form_is_what_jq_makes_of_the_event() -> None:
-    """The chain can be checked without sqmon."""
+    """The canonical form of a seal is what jq makes of its event, so that the chain can be checked without sqmon."""
     event = {"ts": "2026-11-24T15:30:50.123456000Z", "event": "segment_sealed", **Chain({"m": "ab"}).link(sealed("m", 7)), "x": 1}
     expected = (
         f'{{"file":"m/m-7.jsonl","lines":7,"bytes":9,"first_seq":1,"last_seq":7,"sha256":"{7:064x}","torn_bytes":0,"prev":"ab"}}'
@@ -41,7 +41,7 @@ def test_canonical_form_is_what_jq_makes_of_the_event() -> None:
 
 
 def test_each_stream_has_a_chain_that_goes_on_after_a_restart() -> None:
-    """The first seal has none before it; whoever knows the newest seals goes on from them."""
+    """The first seal of a stream has no `prev`, and a chain continues from the newest seals that are known."""
     before = chained(Chain({}))
     heads = {"m": digest(before[-2]), "n": digest(before[-1])}
     after = chained(Chain(heads))
@@ -67,7 +67,7 @@ def test_every_change_of_a_seal_breaks_the_chain(place: int) -> None:
 
 
 def test_seals_of_an_older_version_are_in_no_chain() -> None:
-    """They have no `prev`; the chain begins with the first seal after them, which is chained to the last of them."""
+    """Seals without `prev` break nothing, and the first seal after them is chained to the last of them."""
     old = [sealed("m", number)._asdict() for number in range(2)]
     for seal in old:
         del seal["torn_bytes"]
@@ -90,7 +90,7 @@ def test_seals_of_an_older_version_are_in_no_chain() -> None:
     ],
 )
 def test_segment_without_a_seal_is_counted_from_the_file(tmp_path: Path, data: bytes, counted: tuple[int, int, int, int]) -> None:
-    """Its whole lines and their seq, and all its bytes, half a line at the end included; nothing in it can be an error."""
+    """The file of a killed run gives whole lines, their seq and all bytes, whatever is in it."""
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "s").write_bytes(data)
     lines, first, last, torn = counted
@@ -99,7 +99,7 @@ def test_segment_without_a_seal_is_counted_from_the_file(tmp_path: Path, data: b
 
 
 def test_run_of_a_segment_is_that_of_its_first_line(tmp_path: Path) -> None:
-    """A segment belongs to one run; before its first line is whole nobody can say to which."""
+    """A segment's run is that of its first whole line."""
     path = tmp_path / "s"
     for data, run_id in ((b'{"seq":1,"run_id":"a"}\n', "a"), (b'{"seq":1,"run_id":"a"', ""), (b"", "")):
         path.write_bytes(data)
