@@ -38,7 +38,7 @@ GUIDES = "\n".join(text for name, text in PAGES.items() if name != "CHANGELOG.md
 METADATA = ("ts", "seq", "metric", "run_id", "poll", "poll_rows")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_]+")
 # Of other programs, and the two that stand for any option.
-FOREIGN = {"--a_b", "--a", "--upgrade"}
+FOREIGN = {"--a_b", "--a", "--upgrade", "--ignore"}
 
 
 def tables(page: str, *headings: str) -> Iterator[list[str]]:

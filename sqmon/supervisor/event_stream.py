@@ -9,8 +9,10 @@ from sqmon import logs
 from sqmon.clock import Clock, ClockStep, utc_stamp
 from sqmon.records.encoder import Batch
 from sqmon.side_thread import SideThread
+from sqmon.storage.seal import Chain
 from sqmon.storage.streams import Streams
 from sqmon.storage.writer import Dropped, Sealed
+from sqmon.supervisor.sealer import Sealer
 
 STREAM = "sqmon"
 DISK_PATIENCE_SECONDS = 5.0
@@ -21,6 +23,7 @@ _LEVELS = {"info": 20, "warning": 30, "error": 40}
 _TICK_SECONDS = 0.5
 _ROOM_BYTES = 8 << 20
 _CLOSE_SECONDS = 3.0
+_HELD = 1000  # seals that wait until the newest of earlier services are known; the next start writes what this leaves out
 
 
 Listener = Callable[[str, Mapping[str, Any], int], None]
@@ -32,9 +35,13 @@ class EventStream:
 
     Events are numbered and encoded by the caller and written by a side thread, so that no disk holds the supervisor's loop. While the disk
     does not answer they wait in memory; events beyond 8 MiB are dropped, and a `gap` names them as soon as there is room again.
+    Every seal of a segment passes through here, since each is chained to the one before it.
     """
 
-    def __init__(self, streams: Streams, run_id: str, *, clock: Clock, listener: Optional[Listener] = None) -> None:
+    def __init__(
+        self, streams: Streams, run_id: str, *, clock: Clock, sealer: Optional[Sealer] = None, listener: Optional[Listener] = None
+    ) -> None:
+        """Without a sealer the chains begin anew."""
         self.run_id = run_id
         self._clock = clock
         self._listener = listener
@@ -45,6 +52,10 @@ class EventStream:
         self._sealed: deque[Sealed] = deque()
         self._dropped: deque[Dropped] = deque()
         self._writer = streams.writer(STREAM, clock=clock, on_sealed=self._sealed.append, on_dropped=self._dropped.append)
+        self._sealer = sealer
+        self._chain = Chain({}) if sealer is None else None
+        self._held: deque[Sealed] = deque(maxlen=_HELD)
+        self._last_sealed: dict[str, str] = {}  # by its own writer; by stream
         self._tick_at = 0.0
         self._refused: Optional[Dropped] = None
         self._thread: SideThread[Batch] = SideThread(
@@ -67,17 +78,33 @@ class EventStream:
         while self._steps:
             self._append("warning", "clock_step", step_fields(STREAM, self.run_id, self._steps.pop()))
 
+    def sealed(self, sealed: Sealed) -> None:
+        """Write the seal that a writer has given to its segment."""
+        stream, _, name = sealed.file.partition("/")
+        self._last_sealed[stream] = name
+        self._seal(sealed)
+
+    def left(self, stream: str, run_id: str) -> None:
+        """Have the segments sealed that a worker has left without doing so."""
+        if self._sealer is not None:
+            self._sealer.seal_run(stream, run_id, after=self._last_sealed.get(stream, ""))
+
     def tick(self) -> None:
-        """Write events for what has become of earlier ones; call it about once a second."""
-        self._report_refused()
-        while self._sealed:
-            self.write("info", "segment_sealed", **sealed_fields(self._sealed.popleft()))
-        while self._dropped and not self._writer.pending:
-            self.write("error", "gap", **dropped_fields(STREAM, self.run_id, self._dropped.popleft()))
+        """Write events for what has become of earlier ones, and of segments that nobody had sealed; call it about once a second."""
+        if self._sealer is not None:
+            if self._chain is None and self._sealer.heads is not None:
+                self._chain = Chain(self._sealer.heads)
+                while self._held:
+                    self._seal(self._held.popleft())
+            for sealed in self._sealer.take():
+                self._seal(sealed)
+        self._report_own()
 
     def close(self) -> None:
-        """Write what waits and seal the last segment, whose seal no event can report; a disk that does not answer is not waited for."""
-        self.tick()
+        """Write what waits and end the last segment, whose seal the next start reports; a disk that does not answer is not waited for."""
+        self._report_own()
+        if self._sealer is not None:
+            self._sealer.close()
         if not self._thread.end(_CLOSE_SECONDS):
             self._log.error("events not written", reason="the disk does not answer", bytes=self._thread.waiting)
 
@@ -97,6 +124,20 @@ class EventStream:
         else:
             self._refused = self._refused._replace(until_ns=now_ns, last_seq=batch.last_seq)
 
+    def _seal(self, sealed: Sealed) -> None:
+        """Chain the seal to the one before it in its stream, which for a moment after the start is not known yet."""
+        if self._chain is None:
+            self._held.append(sealed)
+        else:
+            self.write("info", "segment_sealed", **self._chain.link(sealed))
+
+    def _report_own(self) -> None:
+        self._report_refused()
+        while self._sealed:
+            self.sealed(self._sealed.popleft())
+        while self._dropped and not self._writer.pending:
+            self.write("error", "gap", **dropped_fields(STREAM, self.run_id, self._dropped.popleft()))
+
     def _report_refused(self) -> None:
         # Half of the room has to be free again, so that one stall is one gap.
         if self._refused is not None and self._thread.waiting <= _ROOM_BYTES // 2:
@@ -111,11 +152,6 @@ class EventStream:
     def _tick_writer(self) -> None:
         self._tick_at = self._clock.monotonic() + _TICK_SECONDS
         self._writer.tick()
-
-
-def sealed_fields(sealed: Sealed) -> dict[str, Any]:
-    """Return the fields of a `segment_sealed` event."""
-    return sealed._asdict()
 
 
 def step_fields(target: str, run_id: str, step: ClockStep) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from sqmon.health.status_file import MetricStatus
 from sqmon.ipc.reports import DISK, ClockStepped, ColumnsMissing, Pending, Polled, RecordsDropped, Report, SegmentSealed, Step
 from sqmon.supervisor.absence import Absence
 from sqmon.supervisor.child import Child, Exit
-from sqmon.supervisor.event_stream import DISK_PATIENCE_SECONDS, EventStream, dropped_fields, sealed_fields, step_fields
+from sqmon.supervisor.event_stream import DISK_PATIENCE_SECONDS, EventStream, dropped_fields, step_fields
 from sqmon.supervisor.login_gate import PAUSE_SECONDS
 from sqmon.supervisor.tally import Tally
 
@@ -56,7 +56,7 @@ class Journal:
         elif isinstance(report, ColumnsMissing):
             self._events.write("warning", "columns_missing", target=name, target_run_id=child.run_id, columns=", ".join(report.names))
         elif isinstance(report, SegmentSealed):
-            self._events.write("info", "segment_sealed", **sealed_fields(report.sealed))
+            self._events.sealed(report.sealed)
         elif isinstance(report, ClockStepped):
             self._events.write("warning", "clock_step", **step_fields(name, child.run_id, report.step))
         elif isinstance(report, RecordsDropped):
@@ -72,6 +72,7 @@ class Journal:
         if not end.planned:
             tally.restarts += 1
             tally.outage.failed(end.reason, child.run_id)
+            self._events.left(name, child.run_id)
         self._events.write(
             "info" if end.planned else "error",
             "worker_exit",

@@ -24,6 +24,7 @@ from sqmon.supervisor.event_stream import STREAM, EventStream
 from sqmon.supervisor.forkserver import forkserver
 from sqmon.supervisor.journal import Journal
 from sqmon.supervisor.loop import Supervisor
+from sqmon.supervisor.sealer import Sealer
 from sqmon.supervisor.sweeper import Sweeper
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
         health = Publisher(streams.directory, notifier, exporter, clock=clock)
         listener = exporter.on_event if exporter else None
         before = look_back(streams.newest_first(STREAM), [metric.name for metric in metrics], host_booted_ns=booted_ns(clock))
-        events = EventStream(streams, new_run_id(clock.time_ns()), clock=clock, listener=listener)
+        sealer = Sealer(streams.directory, clock=clock) if streams.directory is not None else None
+        events = EventStream(streams, new_run_id(clock.time_ns()), clock=clock, sealer=sealer, listener=listener)
         events.write("info", "start", **_about(settings, streams, metrics))
         if password_in_ps:
             events.write("warning", "check", check="password", verdict="warning", text=PASSWORD_WARNING)
@@ -64,6 +66,8 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
             raise
         output = settings.output
         sweeper = Sweeper(output, settings.retention, events, clock=clock) if isinstance(output, SegmentOutput) else None
+        if sealer is not None:
+            sealer.start()
         journal = Journal(events, before.absences, clock=clock)
         Supervisor(
             settings, metrics, events, journal, file=file, context=context, clock=clock, health=health, sweeper=sweeper, notifier=notifier
