@@ -230,12 +230,13 @@ def test_prometheus_metrics_agree() -> None:
     """The table holds every metric that can be scraped, with its labels, apart from those of the process itself."""
     exporter = PrometheusExporter("127.0.0.1", 0)
     exporter.close()
+    counters = [metric for metric in vars(exporter).values() if isinstance(metric, MetricWrapperBase)]
     known = {
         family.name + ("_total" if family.type == "counter" else ""): [*metric._labelnames]
-        for metric in vars(exporter).values()
-        if isinstance(metric, MetricWrapperBase)
+        for metric in counters
         for family in metric.describe()
     }
+    known |= {family.name: [*family._labelnames] for family in exporter._gauges.collect()}
     described = {names_in(name)[0]: names_in(labels) for name, labels, _ in tables(REFERENCE, "metric", "labels", "is")}
 
     assert known == described

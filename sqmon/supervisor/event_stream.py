@@ -26,8 +26,8 @@ _CLOSE_SECONDS = 3.0
 _HELD = 1000  # seals that wait until the newest of earlier services are known; the next start writes what this leaves out
 
 
-Listener = Callable[[str, Mapping[str, Any], int], None]
-"""Called with the event's name, its fields, and the nanoseconds since 1970 at which it happened."""
+Listener = Callable[[str, Mapping[str, Any]], None]
+"""Called with the name of each event and its fields."""
 
 
 class EventStream:
@@ -114,7 +114,7 @@ class EventStream:
         if self._refused is not None or not self._thread.offer(batch, len(batch.data)):
             self._refuse(batch, now_ns)
         if self._listener is not None:
-            self._listener(event, fields, now_ns)
+            self._listener(event, fields)
         shown = {name: value for name, value in fields.items() if value is not None}
         self._log.log(10 if level == "info" and event in _QUIET else _LEVELS[level], event, **shown)
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import signal
-import socket
-import urllib.request
 from pathlib import Path
-from typing import Iterator
 
-import msgspec
 import pytest
 
 from sqmon.health import status_file
-from sqmon.health.status_file import MetricStatus, Status, StatusFile
+from sqmon.health.status_file import Status
 from sqmon.simulator import Simulator
-from tests.support.loki import free_port
 from tests.support.program import Ended, Service, ended, service, wait_until
 
 QUICK = {"show_locks": 0.2, "get_license_info": 0.2}
@@ -117,115 +111,6 @@ def test_no_service_exits_with_2(simulator: Simulator, tmp_path: Path, number: s
 
     assert (result.code, document.code, json.loads(document.stdout)["running"]) == (2, 2, False)
     assert result.stdout.startswith("NOT RUNNING")
-
-
-def test_reader_never_sees_a_half_written_status(tmp_path: Path) -> None:
-    """Every reading of a file that is overwritten in place is a whole status, though long and short ones alternate."""
-    file = StatusFile(tmp_path)
-    for generation in range(1, 200):
-        metrics = [MetricStatus(name="m" * 50, state="polling", healthy=True, interval=1) for _ in range(generation % 7 * 5)]
-        file.write(Status(generation=generation, version="", pid=1, started="", updated_ns=0, metrics=metrics, end=generation))
-        read = status_file.read(tmp_path)
-
-        assert read is not None
-        assert (generation, len(metrics)) == (read.generation, len(read.metrics))
-    file.close()
-    torn = msgspec.json.encode(Status(generation=5, version="", pid=1, started="", updated_ns=0, end=4))
-    (tmp_path / status_file.NAME).write_bytes(torn)
-
-    assert status_file.read(tmp_path) is None
-
-
-@contextlib.contextmanager
-def manager(tmp_path: Path) -> Iterator[socket.socket]:
-    """A datagram socket on which services report, as systemd has it."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as messages:
-        messages.bind(str(tmp_path / "notify"))
-        messages.settimeout(30)
-        yield messages
-
-
-def heard_until(messages: socket.socket, wanted: str) -> list[str]:
-    """Return the messages up to the first that begins with `wanted`; socket.timeout when it does not come."""
-    heard: list[str] = []
-    while not heard or not heard[-1].startswith(wanted):
-        heard.append(messages.recv(4096).decode())
-    return heard
-
-
-def test_systemd_is_told_everything(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """systemd hears READY after the checks, a status, signs of life, RELOADING and READY for SIGHUP, and STOPPING at the end."""
-    with manager(tmp_path) as messages:
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        monkeypatch.setenv("WATCHDOG_USEC", "400000")
-        with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
-            assert heard_until(messages, "READY=1") == ["READY=1"]
-            heard_until(messages, "STATUS=2 of 2 metrics are well")
-            heard_until(messages, "WATCHDOG=1")
-            heard_until(messages, "WATCHDOG=1")
-            os.kill(run.pid, signal.SIGHUP)
-            reloading = heard_until(messages, "RELOADING=1")[-1]
-            heard_until(messages, "READY=1")
-            os.kill(run.pid, signal.SIGTERM)
-            heard_until(messages, "STOPPING=1")
-            assert run.process.wait() == 0
-
-    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", reloading)
-
-
-def test_failed_check_is_never_ready(tmp_path: Path) -> None:
-    """A service that can't reach its database never reports READY."""
-    with manager(tmp_path) as messages, socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        words = ["--port", str(nobody.getsockname()[1]), "--startup_timeout", "0", "--log_dir", "logs", "--loki_port", "1"]
-        result = ended("run", "--host", "127.0.0.1", *words, cwd=tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify"))
-        messages.setblocking(False)
-
-        assert result.code == 1
-        with pytest.raises(BlockingIOError):
-            messages.recv(4096)
-
-
-def scrape(port: int) -> dict[str, float]:
-    """Return every sample of a scrape by its name and labels."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
-
-
-def test_prometheus_sees_what_the_stream_says(simulator: Simulator, tmp_path: Path) -> None:
-    """The counters agree with the events; a failing metric, its restart and its gap are counted."""
-    port = free_port()
-    simulator.set_rows({"show_locks": 3})
-    with service(simulator.port, tmp_path / "logs", "--metrics_port", str(port), metrics=QUICK) as run:
-        run.wait_for_polls(*QUICK)
-        before = run.latest()
-        simulator.set_fault("show_locks", step="fetch", action="close", times=1)
-        run.wait_for("gap", after=before, target="show_locks")
-        run.wait_for_polls("show_locks")
-        samples = scrape(port)
-        polls = run.events("poll", target="show_locks", status="ok")
-
-    assert 0 <= len(polls) - samples['sqmon_polls_total{status="ok",target="show_locks"}'] <= 3
-    assert samples['sqmon_rows_total{target="show_locks"}'] == 3 * samples['sqmon_polls_total{status="ok",target="show_locks"}']
-    assert samples['sqmon_lines_total{target="show_locks"}'] == samples['sqmon_rows_total{target="show_locks"}']
-    assert samples['sqmon_polls_total{status="error",target="show_locks"}'] == 1
-    assert samples['sqmon_worker_exits_total{kind="connection",target="show_locks"}'] == 1
-    assert samples['sqmon_gaps_total{target="show_locks"}'] == 1
-    assert (samples["sqmon_config_ok"], samples["sqmon_logins_paused"]) == (1, 0)
-    assert samples['sqmon_last_success_timestamp_seconds{target="show_locks"}'] > 1.7e9
-
-
-def test_taken_metrics_port_is_one_clear_line(simulator: Simulator, tmp_path: Path) -> None:
-    """A metrics port that is taken is one line and exit code 1, before anything is polled."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        words = ["--port", str(simulator.port), "--log_dir", "logs", "--metrics_port", str(port)]
-        result = ended("run", "--host", "127.0.0.1", *words, cwd=tmp_path)
-
-    assert (1, f"sqmon: --metrics_port {port}: can't listen on 127.0.0.1: Address already in use\n") == (result.code, result.stderr)
 
 
 def test_single_file_has_no_status(tmp_path: Path) -> None:
