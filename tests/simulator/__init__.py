@@ -1,1 +1,1 @@
-"""The simulator proved: by the real driver, by bytes, and by a wound-up clock."""
+"""The simulator, tested with the real driver, byte by byte, and with a clock that tests wind."""

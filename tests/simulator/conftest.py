@@ -1,4 +1,4 @@
-"""A simulator, a clock that a test winds, and a driver that can't block."""
+"""A simulator, a clock that tests wind, and a driver that can't block."""
 
 from __future__ import annotations
 

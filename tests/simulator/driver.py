@@ -60,25 +60,25 @@ def tamed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def connect(port: int | None, **options: Any) -> Any:
-    """A connection as the service makes it; `options` change what it is made with."""
+    """Return a connection as the service makes it, with `options` instead of its own."""
     settings: dict[str, Any] = {"database": "master", "username": "sqream", "password": "sqream", "service": "monitor", **options}
     return pysqream.connect("127.0.0.1", port, **settings)
 
 
 def ask(cursor: Any, statement: str) -> list[tuple[Any, ...]]:
-    """The rows that a statement returns."""
+    """Return the rows of a statement."""
     cursor.execute(statement)
     rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
 
 
 def names(cursor: Any) -> list[str]:
-    """The column names of the statement that ran last."""
+    """Return the column names of the last statement."""
     return [column[0] for column in cursor.description]
 
 
 def in_background(work: Callable[[], None]) -> threading.Thread:
-    """A started thread that does not keep the interpreter alive."""
+    """Return a started thread that doesn't keep the interpreter alive."""
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread

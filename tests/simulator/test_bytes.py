@@ -27,12 +27,12 @@ PAYLOAD = bytes.fromhex(
 
 
 def encoded(type_: str, *values: Any, nullable: bool = False) -> str:
-    """The parts of a column of these values, in hexadecimal, a blank between parts."""
+    """Return the parts of a column with these values, in hexadecimal, separated by blanks."""
     return " ".join(part.hex() for part in encode_column(Column("c", type_, nullable), values))
 
 
 def test_a_conversation_as_it_was_captured() -> None:
-    """Login, statement, types, fetch and close answer the captured bytes, but for the numbers that differ in each run."""
+    """Login, statement, types, fetch and close are answered with the captured bytes, apart from numbers that differ in each run."""
     with Simulator() as simulator, Wire(simulator.port) as wire:
         simulator.set_result("show_server_status", SESSIONS, ROWS)
 
@@ -100,7 +100,7 @@ def test_a_conversation_as_it_was_captured() -> None:
     ],
 )
 def test_a_value_is_encoded_as_clients_decode_it(type_: str, values: tuple[Any, ...], expected: str) -> None:
-    """Every type has the bytes that the captured conversations and client sources show."""
+    """Every type is encoded as captured conversations and the sources of clients show."""
     assert expected.replace(" ", "") == encoded(type_, *values).replace(" ", "")
 
 
@@ -118,12 +118,12 @@ def test_a_value_is_encoded_as_clients_decode_it(type_: str, values: tuple[Any, 
     ],
 )
 def test_null_is_a_flag_and_takes_no_room_in_text(type_: str, expected: str) -> None:
-    """Fixed types keep their width, text and arrays have length 0."""
+    """NULL keeps the width of a fixed type, and has the length 0 in text and arrays."""
     assert expected == encoded(type_, None, nullable=True)
 
 
 def test_a_moment_with_zone_is_sent_in_utc_with_its_offset() -> None:
-    """Offset seconds, nanoseconds of the millisecond, millisecond of the day, day."""
+    """A moment with a zone is sent as offset seconds, nanoseconds of the millisecond, millisecond of the day, and day."""
     moment = datetime(2025, 7, 14, 1, 30, 15, 123_456, tzinfo=timezone(timedelta(hours=2)))
     numbers = (7200, 456_000, ((23 * 60 + 30) * 60 + 15) * 1000 + 123, 739_750)
 
@@ -135,19 +135,19 @@ def test_a_moment_with_zone_is_sent_in_utc_with_its_offset() -> None:
     [(Column("c", "int", nullable=False), None), (Column("c", "varchar(2)"), "abc"), (Column("c", "tinyint"), 256)],
 )
 def test_a_value_that_does_not_fit_is_refused(column: Column, value: Any) -> None:
-    """The simulator never sends a buffer that means something else than it was given."""
+    """A value that doesn't fit its type is refused."""
     with pytest.raises((ValueError, OverflowError)):
         encode_column(column, [value])
 
 
 def test_an_unknown_type_is_named() -> None:
-    """The message lists what is allowed."""
+    """An unknown type is refused with the list of the known ones."""
     with pytest.raises(ValueError, match=r"unknown column type 'blob'.*varchar\(n\)"):
         Column("c", "blob")
 
 
 def test_messages_are_found_however_the_bytes_are_split() -> None:
-    """A byte at a time and all at once give the same messages."""
+    """The same messages are found whether the bytes come one by one or all at once."""
     data = frame(8, 1, b'{"a":1}') + frame(6, 1, b'{"b":2}')
     frames, together = Frames(), Frames()
 
@@ -161,14 +161,14 @@ def test_messages_are_found_however_the_bytes_are_split() -> None:
     [b"\x16", b"\x09\x01", frame(8, 2, b"{}"), b"\x08\x01" + (2**20 + 1).to_bytes(8, "little"), frame(8, 1, b"[]"), frame(8, 1, b"{")],
 )
 def test_bytes_of_another_protocol_are_refused(data: bytes) -> None:
-    """TLS, other versions, binary, huge or meaningless payloads end the connection."""
+    """TLS, other versions, and binary, huge or meaningless payloads end the connection."""
     with pytest.raises(ProtocolError):
         list(Frames().feed(data))
 
 
 @pytest.mark.parametrize("version", [6, 7, 8])
 def test_the_version_byte_is_echoed(simulator: Simulator, version: int) -> None:
-    """Clients accept their own version only, and there are three."""
+    """Each of the three versions of the protocol is answered with its own version byte."""
     with Wire(simulator.port, version) as wire:
         wire.send(LOGIN)
 
@@ -176,7 +176,7 @@ def test_the_version_byte_is_echoed(simulator: Simulator, version: int) -> None:
 
 
 def test_a_tls_hello_on_the_plain_port_is_closed_at_once(simulator: Simulator) -> None:
-    """One byte is enough, since a TLS client sends no more until it is answered."""
+    """A TLS client on the plain port is cut off at its first byte, since it sends no more until it is answered."""
     with Wire(simulator.port) as wire:
         wire.socket.sendall(b"\x16")
 

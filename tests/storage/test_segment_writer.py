@@ -1,4 +1,4 @@
-"""Segments on real disks: names, rotation, full and broken disks, and that every record is in a file or in a report."""
+"""The segment writer on real disks: names, rotation, full and broken disks, and that every record is in a file or a report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROOMY = SegmentOptions()
 
 
 def assert_nothing_is_missing(stream: Stream) -> None:
-    """After close: each seq is in the files once or was reported once, and the sealed files are as reported."""
+    """Assert after the close that each seq is in the files or was reported, once, and that the sealed files are as reported."""
     expected = list(range(1, stream.encoder.seq + 1))
     assert sorted(stream.written_seqs() + stream.dropped_seqs()) == expected
     assert (stream.writer.pending, stream.writer.settled_seq) == (0, stream.encoder.seq)
@@ -40,7 +40,7 @@ def assert_nothing_is_missing(stream: Stream) -> None:
 
 
 def test_first_line_opens_the_segment(tmp_path: Path) -> None:
-    """A metric without rows leaves no trace."""
+    """A segment is created by its first line."""
     stream = Stream(tmp_path / "logs", ROOMY)
     stream.writer.tick()
 
@@ -53,7 +53,7 @@ def test_first_line_opens_the_segment(tmp_path: Path) -> None:
 
 
 def test_lines_are_in_the_file_when_append_returns(tmp_path: Path) -> None:
-    """An agent that looks now sees them."""
+    """When append returns, the lines are in the file for an agent to read."""
     stream = Stream(tmp_path, ROOMY)
     (batch,) = stream.poll(3)
 
@@ -63,7 +63,7 @@ def test_lines_are_in_the_file_when_append_returns(tmp_path: Path) -> None:
 
 
 def test_close_seals_with_the_figures_of_the_file(tmp_path: Path) -> None:
-    """Lines, bytes, seq range and checksum can be checked years later."""
+    """Closing seals the segment with its lines, bytes, seq range and checksum."""
     stream = Stream(tmp_path, ROOMY)
     stream.poll(700)
     stream.writer.close()
@@ -73,7 +73,7 @@ def test_close_seals_with_the_figures_of_the_file(tmp_path: Path) -> None:
 
 
 def test_large_polls_are_hashed_beside_the_writer(tmp_path: Path) -> None:
-    """In the order of the bytes, mixed with small ones, and no thread outlives its segment."""
+    """Large polls are hashed in a thread, in the order of the bytes, and no thread outlives its segment."""
     before = threading.active_count()
     stream = Stream(tmp_path, SegmentOptions(max_bytes=3_000_000))
     for rows in (1, 5_000, 1, 20_000, 3):
@@ -85,7 +85,7 @@ def test_large_polls_are_hashed_beside_the_writer(tmp_path: Path) -> None:
 
 
 def test_rotation_by_size_falls_between_records(tmp_path: Path) -> None:
-    """No segment is larger than it may be, none ends in the middle of a line, and names sort as they were made."""
+    """No segment is larger than allowed or ends in the middle of a line, and names sort in the order in which they were made."""
     stream = Stream(tmp_path, SegmentOptions(max_bytes=10_000))
     for _ in range(20):
         stream.poll(200)
@@ -101,7 +101,7 @@ def test_rotation_by_size_falls_between_records(tmp_path: Path) -> None:
 
 
 def test_record_larger_than_a_segment_gets_one_of_its_own(tmp_path: Path) -> None:
-    """A limit that is too small costs files, not records."""
+    """A record larger than a segment gets one of its own."""
     stream = Stream(tmp_path, SegmentOptions(max_bytes=10))
     stream.poll(5)
     stream.writer.close()
@@ -111,7 +111,7 @@ def test_record_larger_than_a_segment_gets_one_of_its_own(tmp_path: Path) -> Non
 
 
 def test_rotation_by_age(tmp_path: Path) -> None:
-    """A day after its first line a segment is sealed; the next line opens another."""
+    """A segment is sealed a day after its first line, and the next line opens another."""
     stream = Stream(tmp_path, ROOMY)
     stream.poll(1)
     stream.clock.advance(24 * 3600 - 1)
@@ -128,7 +128,7 @@ def test_rotation_by_age(tmp_path: Path) -> None:
 
 
 def test_new_process_never_appends_to_an_old_file(tmp_path: Path) -> None:
-    """Even a file that ends in half a line after a kill stays as it is."""
+    """A new process never appends to an old file, even if that ends in half a line."""
     first = Stream(tmp_path, ROOMY)
     first.poll(2)
     assert first.writer.path is not None
@@ -144,7 +144,7 @@ def test_new_process_never_appends_to_an_old_file(tmp_path: Path) -> None:
 
 
 def test_numbers_increase_when_the_clock_steps_back(tmp_path: Path) -> None:
-    """In one process and across processes: the number tells the order, and the stamp tells the true time."""
+    """When the clock steps back the number in the name still tells the order, in one process and across processes."""
     for _ in range(3):
         clock = FakeClock()
         clock.step(-3600.0 * len(segments(tmp_path)))
@@ -162,13 +162,13 @@ def test_numbers_increase_when_the_clock_steps_back(tmp_path: Path) -> None:
 
 
 def first_line(path: Path) -> dict[str, Any]:
-    """The first record of a segment."""
+    """Return the first record of a segment."""
     found: dict[str, Any] = json.loads(path.read_bytes().partition(b"\n")[0])
     return found
 
 
 def test_names_sort_by_time_while_the_clock_is_a_second_behind(tmp_path: Path) -> None:
-    """A clock that is slewed back by less than a second changes nothing that anybody could see."""
+    """A clock that is slewed back by less than a second changes nothing that is written."""
     stream = Stream(tmp_path, SegmentOptions(max_bytes=1))
     for _ in range(5):
         stream.poll(1)
@@ -180,7 +180,7 @@ def test_names_sort_by_time_while_the_clock_is_a_second_behind(tmp_path: Path) -
 
 @pytest.mark.parametrize("back", [1.5, 7200.0, 70 * 365 * 86400.0])
 def test_clock_that_was_set_right_gets_a_segment_of_its_own(tmp_path: Path, back: float) -> None:
-    """The lines from the future are sealed, and those after them have the true time, in order within each file."""
+    """When the clock is set back, the segment is sealed and the next one has the true time; ts increases within each."""
     stream = Stream(tmp_path, ROOMY)
     stream.clock.step(back)
     stream.poll(3)
@@ -197,7 +197,7 @@ def test_clock_that_was_set_right_gets_a_segment_of_its_own(tmp_path: Path, back
 
 
 def test_clock_that_was_set_right_between_two_runs(tmp_path: Path) -> None:
-    """A new process finds a line from the future, says so, and begins with the true time; the next one has nothing to say."""
+    """A new process that finds a line from the future reports it and begins with the true time; the next one reports nothing."""
     told = []
     for step in (7200.0, -7200.0, 0.0):
         clock = FakeClock()
@@ -212,7 +212,7 @@ def test_clock_that_was_set_right_between_two_runs(tmp_path: Path) -> None:
 
 
 def test_clock_is_set_right_while_the_disk_is_full(tmp_path: Path) -> None:
-    """What waited goes to the segment that it belongs to: the half line is completed there, and the next segment begins in time."""
+    """Lines that waited go to the segment they belong to, where half a line is completed, and the next segment begins in time."""
     with small_disk(tmp_path / "disk") as disk:
         stream = Stream(disk, ROOMY)
         stream.clock.step(3600)
@@ -230,7 +230,7 @@ def test_clock_is_set_right_while_the_disk_is_full(tmp_path: Path) -> None:
 
 
 def test_no_file_is_left_for_a_clock_that_was_set_right(tmp_path: Path) -> None:
-    """Lines wait rather than break the order of a segment, and go out as soon as a file can be made."""
+    """If no new segment can be made for the true time, lines wait until one can."""
     with small_disk(tmp_path / "disk", options=",nr_inodes=5") as disk:
         stream = Stream(disk, ROOMY)
         stream.poll(3)
@@ -247,7 +247,7 @@ def test_no_file_is_left_for_a_clock_that_was_set_right(tmp_path: Path) -> None:
 
 
 def test_ts_can_go_on_after_the_last_line_of_the_run_before(tmp_path: Path) -> None:
-    """Though the clock has stepped back, and a kill has left half a line and an empty file."""
+    """ts continues after the last whole line of the earlier run, past half a line and an empty file."""
     stream = Stream(tmp_path, ROOMY)
     assert newest_ns(tmp_path, "show_locks") == 0
     stream.poll(3)
@@ -260,7 +260,7 @@ def test_ts_can_go_on_after_the_last_line_of_the_run_before(tmp_path: Path) -> N
 
 
 def test_two_writers_in_the_same_microsecond_get_two_names(tmp_path: Path) -> None:
-    """The second finds the name taken and takes the next."""
+    """A writer that finds its name taken uses the next number."""
     clock = FakeClock()
     streams = [Stream(tmp_path, ROOMY, clock=clock) for _ in range(5)]
     for stream in streams:
@@ -271,7 +271,7 @@ def test_two_writers_in_the_same_microsecond_get_two_names(tmp_path: Path) -> No
 
 
 def test_names_of_many_processes_differ(tmp_path: Path) -> None:
-    """Real processes that start together, with real clocks."""
+    """Real processes that start together get different names."""
     code = (
         "import sys, pathlib; from sqmon.config.settings import SegmentOptions; from sqmon.storage.segment_writer import SegmentWriter\n"
         "from sqmon.records.encoder import Encoder; from sqmon.clock import SystemClock\n"
@@ -289,7 +289,7 @@ def test_names_of_many_processes_differ(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
 def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: int) -> None:
-    """The agent's group reads, others don't."""
+    """Files and directories can be read by the group and by nobody else, whatever the umask."""
     before = os.umask(umask)
     try:
         stream = Stream(tmp_path / "logs", ROOMY)
@@ -303,7 +303,7 @@ def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: int) -> None:
 
 
 def test_setgid_group_is_handed_down(tmp_path: Path) -> None:
-    """An administrator gives the directory to the agent's group once."""
+    """The group of a setgid directory is handed down to directories and files."""
     if os.geteuid() != 0:
         pytest.skip("only root can give a directory to another group")
     os.chown(tmp_path, -1, 12345)
@@ -317,7 +317,7 @@ def test_setgid_group_is_handed_down(tmp_path: Path) -> None:
 
 
 def test_current_leads_to_the_active_segment(tmp_path: Path) -> None:
-    """For `tail -F`; it is outside of what agents match."""
+    """The link in current/ leads to the active segment, and lies outside of what agents match."""
     stream = Stream(tmp_path, SegmentOptions(max_bytes=1))
     for _ in range(3):
         stream.poll(1)
@@ -329,7 +329,7 @@ def test_current_leads_to_the_active_segment(tmp_path: Path) -> None:
 
 
 def test_current_that_cannot_be_made_is_no_failure(tmp_path: Path) -> None:
-    """It is a convenience."""
+    """A link that can't be made stops nothing."""
     (tmp_path / "current").write_text("in the way")
     stream = Stream(tmp_path, ROOMY)
     stream.poll(1)
@@ -338,7 +338,7 @@ def test_current_that_cannot_be_made_is_no_failure(tmp_path: Path) -> None:
 
 
 def test_planted_link_is_not_followed(tmp_path: Path) -> None:
-    """Whoever can write to the directory can't make the service write elsewhere."""
+    """A link that somebody plants in the directory doesn't make the writer write elsewhere."""
     victim = tmp_path / "victim"
     directory = tmp_path / "logs/show_locks"
     directory.mkdir(parents=True)
@@ -364,7 +364,7 @@ def test_planted_link_is_not_followed(tmp_path: Path) -> None:
     ],
 )
 def test_other_names_are_not_segments(tmp_path: Path, name: str) -> None:
-    """Files that aren't ours neither count nor are they ever deleted."""
+    """Files with other names are not taken for segments."""
     (tmp_path / name).touch()
 
     assert (parsed("show_locks", name), newest(tmp_path, "show_locks")) == (None, NO_SEGMENT)
@@ -372,14 +372,14 @@ def test_other_names_are_not_segments(tmp_path: Path, name: str) -> None:
 
 @given(st.integers(0, 4 * 10**15), st.integers(0, 10**8))
 def test_name_says_what_it_was_made_of(microseconds: int, number: int) -> None:
-    """Names can be read back."""
+    """A name can be read back into its time and number."""
     name = SegmentName(number, microseconds)
 
     assert parsed("m", name.text("m")) == name
 
 
 def test_full_disk_loses_nothing_while_the_buffer_suffices(tmp_path: Path) -> None:
-    """Short writes are completed, waiting lines follow in order, and the trouble is told in words."""
+    """On a full disk short writes are completed later, waiting lines follow in order, and the trouble is told in words."""
     with small_disk(tmp_path / "disk") as disk:
         stream = Stream(disk, ROOMY)
         stream.poll(10)
@@ -403,7 +403,7 @@ def test_full_disk_loses_nothing_while_the_buffer_suffices(tmp_path: Path) -> No
 
 
 def test_full_disk_drops_the_oldest_and_says_which(tmp_path: Path) -> None:
-    """Past the buffer whole records go, the line that is half in the file stays and is completed."""
+    """Beyond the buffer the oldest whole records are dropped and reported, and the line that is half in the file is completed."""
     with small_disk(tmp_path / "disk") as disk:
         stream = Stream(disk, SegmentOptions(buffer_bytes=20_000))
         stream.poll(10)
@@ -425,7 +425,7 @@ def test_full_disk_drops_the_oldest_and_says_which(tmp_path: Path) -> None:
 
 
 def test_full_disk_at_close_is_reported(tmp_path: Path) -> None:
-    """What could not be written by then is named, so that nothing is silent."""
+    """What could not be written before the close is reported."""
     with small_disk(tmp_path / "disk") as disk:
         stream = Stream(disk, ROOMY)
         stream.poll(10)
@@ -439,7 +439,7 @@ def test_full_disk_at_close_is_reported(tmp_path: Path) -> None:
 
 
 def test_full_disk_from_the_start(tmp_path: Path) -> None:
-    """No segment can be made at first; no empty ones pile up."""
+    """A disk that is full from the start leaves no pile of empty segments."""
     with small_disk(tmp_path / "disk") as disk:
         filler = fill(disk)
         stream = Stream(disk, ROOMY)
@@ -455,7 +455,7 @@ def test_full_disk_from_the_start(tmp_path: Path) -> None:
 
 
 def test_no_inodes_left(tmp_path: Path) -> None:
-    """The active segment goes on beyond its size, since a long file is better than a lost line."""
+    """When no new segment can be made the active one grows beyond its size."""
     with small_disk(tmp_path / "disk", options=",nr_inodes=5") as disk:
         stream = Stream(disk, SegmentOptions(max_bytes=5_000))
         for _ in range(20):
@@ -470,7 +470,7 @@ def test_no_inodes_left(tmp_path: Path) -> None:
 
 
 def test_read_only_disk(tmp_path: Path) -> None:
-    """Lines wait until the disk can be written again, then go on in the same segment."""
+    """On a read-only disk lines wait, and then continue in the same segment."""
     with small_disk(tmp_path / "disk") as disk:
         stream = Stream(disk, ROOMY)
         stream.poll(1)
@@ -488,7 +488,7 @@ def test_read_only_disk(tmp_path: Path) -> None:
 
 
 def test_no_descriptors_left(tmp_path: Path) -> None:
-    """EMFILE is waited out like everything else."""
+    """When there are no descriptors left lines wait."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     stream = Stream(tmp_path, ROOMY)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
@@ -505,7 +505,7 @@ def test_no_descriptors_left(tmp_path: Path) -> None:
 
 
 def test_file_size_limit(tmp_path: Path) -> None:
-    """A segment that may not grow (EFBIG) is left with half a line, which is whole in the next."""
+    """A segment that may not grow is left with half a line, which is whole in the next one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     stream = Stream(tmp_path, ROOMY)
@@ -524,7 +524,7 @@ def test_file_size_limit(tmp_path: Path) -> None:
 
 
 def test_directory_removed_under_our_feet(tmp_path: Path) -> None:
-    """The lines that went with it are reported, and writing goes on in a new directory."""
+    """When the directory is removed its lines are reported, and writing continues in a new one."""
     stream = Stream(tmp_path / "logs", ROOMY)
     stream.poll(5)
     shutil.rmtree(tmp_path / "logs")
@@ -538,7 +538,7 @@ def test_directory_removed_under_our_feet(tmp_path: Path) -> None:
 
 
 def test_deleted_segment_with_a_hole_is_reported_without_the_hole(tmp_path: Path) -> None:
-    """No record is reported twice: the hole was reported when the disk was full."""
+    """A record that was reported as dropped is not reported again when its segment is deleted."""
     with small_disk(tmp_path / "disk") as disk:
         stream = Stream(disk, SegmentOptions(buffer_bytes=3_000))
         stream.poll(5)
@@ -555,7 +555,7 @@ def test_deleted_segment_with_a_hole_is_reported_without_the_hole(tmp_path: Path
 
 
 def test_deleted_segment_is_noticed_by_tick(tmp_path: Path) -> None:
-    """Nobody waits for the next row to learn that rows are gone."""
+    """A deleted segment is noticed and reported without waiting for the next row."""
     stream = Stream(tmp_path, ROOMY)
     stream.poll(5)
     assert stream.writer.path is not None
@@ -567,7 +567,7 @@ def test_deleted_segment_is_noticed_by_tick(tmp_path: Path) -> None:
 
 
 def test_truncated_segment_is_left(tmp_path: Path) -> None:
-    """Agents would read its new content from the middle."""
+    """A segment that somebody truncated is left, since agents would read its new content from the middle."""
     stream = Stream(tmp_path, ROOMY)
     stream.poll(5)
     assert stream.writer.path is not None
@@ -580,7 +580,7 @@ def test_truncated_segment_is_left(tmp_path: Path) -> None:
 
 
 def test_segment_moved_away_is_left_whole(tmp_path: Path) -> None:
-    """Its lines are not lost, wherever they are now; the next lines get a segment in its place."""
+    """The lines of a segment that was moved away are not lost, and the next lines get a new one."""
     stream = Stream(tmp_path, ROOMY)
     stream.poll(5)
     assert stream.writer.path is not None
@@ -591,7 +591,7 @@ def test_segment_moved_away_is_left_whole(tmp_path: Path) -> None:
 
 
 def test_file_in_place_of_the_directory(tmp_path: Path) -> None:
-    """Whatever stands in the way, lines wait until it is gone."""
+    """While a file is in the place of the directory, lines wait."""
     (tmp_path / "show_locks").write_text("in the way")
     stream = Stream(tmp_path, ROOMY)
     stream.poll(1)
@@ -605,13 +605,13 @@ def test_file_in_place_of_the_directory(tmp_path: Path) -> None:
 
 
 def unreadable(directory: Path) -> Callable[[], None]:
-    """Take the rights to the directory away; returns how to give them back."""
+    """Take away the rights to the directory; return how to give them back."""
     directory.chmod(0)
     return lambda: directory.chmod(0o750)
 
 
 def test_directory_made_unreadable(tmp_path: Path) -> None:
-    """The open segment goes on, a new one waits for the rights."""
+    """Without rights to the directory the open segment continues, and a new one waits."""
     if os.geteuid() != 0:
         pytest.skip("needs to change the user for a while")
     os.chown(tmp_path, 65534, 65534)
@@ -641,7 +641,7 @@ def test_directory_made_unreadable(tmp_path: Path) -> None:
 
 
 def test_descriptor_closed_by_a_stranger(tmp_path: Path) -> None:
-    """A library that closes what isn't its own costs a segment, not a record."""
+    """When a library closes the segment's descriptor, no record is lost."""
     stream = Stream(tmp_path, ROOMY)
     stream.poll(2)
     assert stream.writer.path is not None
@@ -658,7 +658,7 @@ def test_descriptor_closed_by_a_stranger(tmp_path: Path) -> None:
 
 
 def test_events_may_be_appended_from_the_reports(tmp_path: Path) -> None:
-    """The service's own stream tells of its own segments and gaps."""
+    """A stream can write about its own segments and losses."""
     with small_disk(tmp_path / "disk") as disk:
         stream = Stream(disk, SegmentOptions(max_bytes=2_000, buffer_bytes=5_000))
         count = 0
@@ -687,7 +687,7 @@ def test_events_may_be_appended_from_the_reports(tmp_path: Path) -> None:
 
 
 def fsyncs(code: str, path: Path) -> int:
-    """How often a process asks the disk to keep something, by its own count."""
+    """Return how often a process called fsync, as it counts itself."""
     program = (
         "import os, sys; from pathlib import Path; from sqmon.config.settings import SegmentOptions\n"
         "from tests.support.segment_files import Stream\n"
@@ -700,7 +700,7 @@ def fsyncs(code: str, path: Path) -> int:
 
 @pytest.mark.parametrize(("fsync", "expected"), [("never", 0), ("seal", 2), ("interval", 4)])
 def test_fsync_as_often_as_asked(tmp_path: Path, fsync: str, expected: int) -> None:
-    """At seal (the file and its name), and every five seconds while there is something new."""
+    """fsync is called at the seal, for the file and its name, and every five seconds while there is something new."""
     code = (
         f"s = Stream(Path(sys.argv[1]), SegmentOptions(fsync={fsync!r}))\n"
         "for _ in range(2):\n  s.poll(1)\n  for _ in range(20): s.writer.tick(); s.clock.advance(1)\n"
@@ -725,7 +725,7 @@ def test_fsync_as_often_as_asked(tmp_path: Path, fsync: str, expected: int) -> N
 def test_any_course_of_events_accounts_for_every_record(
     tmp_path_factory: pytest.TempPathFactory, course: list[tuple[str, int]], buffer_bytes: int, max_bytes: int
 ) -> None:
-    """Polls, full disks, deleted files, restarts, clocks: each seq is in the files once or in one report."""
+    """After any course of polls, full disks, deletions, restarts and clocks, each seq is in the files once or in one report."""
     options = SegmentOptions(max_bytes=max_bytes, buffer_bytes=buffer_bytes, fsync="never")
     with small_disk(tmp_path_factory.mktemp("disk"), size="256k") as disk:
         clock = FakeClock()

@@ -44,7 +44,7 @@ writer.close()
 
 
 class Worker:
-    """One process of those that share the file, seen from inside."""
+    """One of the processes that share the file."""
 
     def __init__(self, path: Path, metric: str = "m", clock: FakeClock | None = None, **options: int) -> None:
         self.metric = metric
@@ -60,12 +60,12 @@ class Worker:
             self.writer.append(batch)
 
     def dropped_seqs(self) -> list[int]:
-        """Every seq that was reported as dropped."""
+        """Return every seq that was reported as dropped."""
         return [seq for gap in self.dropped for seq in range(gap.first_seq, gap.last_seq + 1)]
 
 
 def records(*paths: Path) -> list[dict[str, Any]]:
-    """The records of the files, in which every line must be whole."""
+    """Return the records of the files, in which every line must be whole."""
     found: list[dict[str, Any]] = []
     for path in paths:
         lines = path.read_bytes().split(b"\n")
@@ -75,18 +75,18 @@ def records(*paths: Path) -> list[dict[str, Any]]:
 
 
 def numbered(path: Path) -> list[Path]:
-    """The file and its predecessors, oldest first."""
+    """Return the file and its predecessors, oldest first."""
     found = sorted(path.parent.glob(f"{path.name}.[0-9]*"), key=lambda each: -int(each.suffix[1:]))
     return [*found, path] if path.exists() else found
 
 
 def seqs(path: Path, metric: str = "m") -> list[int]:
-    """The seq of one stream, in the order of the files."""
+    """Return the seq of one stream, in the order of the files."""
     return [record["seq"] for record in records(*numbered(path)) if record["metric"] == metric]
 
 
 def test_lines_are_in_the_file_when_append_returns(tmp_path: Path) -> None:
-    """Made lazily with the right modes, whatever the umask."""
+    """The first line makes the file, with its mode whatever the umask, and when append returns the lines are in it."""
     path = tmp_path / "logs/all.jsonl"
     before = os.umask(0o077)
     try:
@@ -103,7 +103,7 @@ def test_lines_are_in_the_file_when_append_returns(tmp_path: Path) -> None:
 
 
 def test_rotation_is_exact(tmp_path: Path) -> None:
-    """No file exceeds its size, none wastes a line's room, the oldest beyond the backups goes."""
+    """No file exceeds its size or leaves room for another line, and the oldest beyond the backups is deleted."""
     path = tmp_path / "all.jsonl"
     worker = Worker(path, max_bytes=10_000, backups=3)
     for _ in range(20):
@@ -117,7 +117,7 @@ def test_rotation_is_exact(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backups", [0, 1, 7])
 def test_number_of_backups(tmp_path: Path, backups: int) -> None:
-    """Including none."""
+    """As many old files are kept as asked for, including none."""
     path = tmp_path / "all.jsonl"
     worker = Worker(path, max_bytes=1_000, backups=backups)
     worker.poll(100)
@@ -127,7 +127,7 @@ def test_number_of_backups(tmp_path: Path, backups: int) -> None:
 
 
 def test_line_larger_than_the_file_may_be(tmp_path: Path) -> None:
-    """A limit that is too small costs files, not records."""
+    """A line larger than the file may be is written."""
     path = tmp_path / "all.jsonl"
     worker = Worker(path, max_bytes=10, backups=7)
     worker.poll(8)
@@ -136,7 +136,7 @@ def test_line_larger_than_the_file_may_be(tmp_path: Path) -> None:
 
 
 def test_four_processes_with_rotation_lose_nothing(tmp_path: Path) -> None:
-    """Real processes, every line whole and there once, in order for each."""
+    """Every line of four real processes is whole and in the files once, in order for each process."""
     path = tmp_path / "all.jsonl"
     processes = [
         subprocess.Popen(
@@ -157,7 +157,7 @@ def test_four_processes_with_rotation_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_logrotate_moves_the_file_away(tmp_path: Path) -> None:
-    """Every writer goes on in the new file, whether logrotate makes it or not."""
+    """After logrotate moved the file every writer continues in the new one, whether logrotate makes it or not."""
     path = tmp_path / "all.jsonl"
     workers = [Worker(path, f"m{number}") for number in range(3)]
     for turn in range(4):
@@ -175,7 +175,7 @@ def test_logrotate_moves_the_file_away(tmp_path: Path) -> None:
 
 
 def test_logrotate_copies_and_truncates(tmp_path: Path) -> None:
-    """Appending goes on at the new end."""
+    """After the file was truncated appending continues at its new end."""
     path = tmp_path / "all.jsonl"
     worker = Worker(path)
     worker.poll(5)
@@ -186,7 +186,7 @@ def test_logrotate_copies_and_truncates(tmp_path: Path) -> None:
 
 
 def test_idle_worker_lets_go_of_a_deleted_file(tmp_path: Path) -> None:
-    """Otherwise its space would never be free again."""
+    """A worker without lines to write closes a deleted file, so that its space is freed."""
     path = tmp_path / "all.jsonl"
     worker = Worker(path)
     worker.poll(1)
@@ -198,7 +198,7 @@ def test_idle_worker_lets_go_of_a_deleted_file(tmp_path: Path) -> None:
 
 
 def test_link_is_followed_once(tmp_path: Path) -> None:
-    """Rotation happens where the file is, and the link stays."""
+    """A link stays, and rotation happens where it leads."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "all.jsonl").symlink_to(tmp_path / "disk/all.jsonl")
     worker = Worker(tmp_path / "all.jsonl", max_bytes=1_000)
@@ -209,7 +209,7 @@ def test_link_is_followed_once(tmp_path: Path) -> None:
 
 
 def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:
-    """It is no record, and must not be glued to the next one."""
+    """Half a line of a killed process is cut off before the next line."""
     path = tmp_path / "all.jsonl"
     worker = Worker(path)
     worker.poll(2)
@@ -221,7 +221,7 @@ def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_line_of_a_stranger_is_ended(tmp_path: Path) -> None:
-    """Text that isn't ours is never cut."""
+    """Text that isn't ours is ended with a newline, and never cut."""
     path = tmp_path / "all.jsonl"
     path.write_bytes(b"something else")
     Worker(path).poll(1)
@@ -230,7 +230,7 @@ def test_line_of_a_stranger_is_ended(tmp_path: Path) -> None:
 
 
 def test_lock_that_is_held_makes_lines_wait(tmp_path: Path) -> None:
-    """A stopped process can't stop the others' polls."""
+    """A stopped process that holds the lock doesn't stop the polls of the others."""
     path = tmp_path / "all.jsonl"
     worker = Worker(path)
     with (tmp_path / "all.jsonl.lock").open("w") as lock:
@@ -243,7 +243,7 @@ def test_lock_that_is_held_makes_lines_wait(tmp_path: Path) -> None:
 
 
 def test_lock_that_is_removed_is_made_again(tmp_path: Path) -> None:
-    """And all agree on the new one."""
+    """A lock file that was removed is made again, and all processes agree on the new one."""
     path = tmp_path / "all.jsonl"
     workers = [Worker(path, "a"), Worker(path, "b")]
     for _ in range(3):
@@ -255,7 +255,7 @@ def test_lock_that_is_removed_is_made_again(tmp_path: Path) -> None:
 
 
 def test_full_disk(tmp_path: Path) -> None:
-    """Two writers: every record is in the file or reported, no line is broken by the other's."""
+    """On a full disk every record of two writers is in the file or reported, and neither breaks a line of the other."""
     with small_disk(tmp_path / "disk") as disk:
         path = disk / "all.jsonl"
         workers = [Worker(path, "a", buffer_bytes=20_000), Worker(path, "b", buffer_bytes=20_000)]
@@ -280,7 +280,7 @@ def test_full_disk(tmp_path: Path) -> None:
 
 
 def test_half_a_line_at_close_is_taken_back(tmp_path: Path) -> None:
-    """The disk stays full to the end: the file still ends with a whole line, the rest is reported."""
+    """If the disk stays full until the close, the file ends with a whole line, and the rest is reported."""
     with small_disk(tmp_path / "disk") as disk:
         path = disk / "all.jsonl"
         worker = Worker(path)
@@ -294,7 +294,7 @@ def test_half_a_line_at_close_is_taken_back(tmp_path: Path) -> None:
 
 
 def test_descriptor_closed_by_a_stranger(tmp_path: Path) -> None:
-    """The file is opened again."""
+    """When a library closes the descriptor the file is opened again."""
     path = tmp_path / "all.jsonl"
     worker = Worker(path)
     worker.poll(2)
@@ -307,7 +307,7 @@ def test_descriptor_closed_by_a_stranger(tmp_path: Path) -> None:
 
 
 def test_directory_in_place_of_the_file(tmp_path: Path) -> None:
-    """Lines wait until it is gone."""
+    """While a directory is in the place of the file, lines wait."""
     path = tmp_path / "all.jsonl"
     path.mkdir()
     worker = Worker(path)
@@ -321,7 +321,7 @@ def test_directory_in_place_of_the_file(tmp_path: Path) -> None:
 
 
 def test_killed_writers_leave_whole_lines(tmp_path: Path) -> None:
-    """Kill -9 of processes that append large polls: the lines of the others stay whole."""
+    """When processes that append large polls are killed, the lines of the others stay whole."""
     path = tmp_path / "all.jsonl"
     for number in range(6):
         arguments = [sys.executable, "-c", WRITE, f"m{number}", str(path), "100000", "500", "10000000", "100"]
@@ -355,7 +355,7 @@ def test_killed_writers_leave_whole_lines(tmp_path: Path) -> None:
 def test_any_course_of_events_accounts_for_every_record(
     tmp_path_factory: pytest.TempPathFactory, course: list[tuple[int, int | str]], buffer_bytes: int, max_bytes: int
 ) -> None:
-    """Two writers in turns through full disks, moves and restarts: each record is in the files once or reported once."""
+    """After any course of full disks, moves and restarts, each record of two writers is in the files once or reported once."""
     with small_disk(tmp_path_factory.mktemp("disk"), size="256k") as disk:
         path = disk / "all.jsonl"
         moved: list[Path] = []
