@@ -13,7 +13,7 @@ from sqmon.result import Facts, Result
 Values = Sequence[Any]
 
 _LONGEST_TIME = 40
-_SKEW_SECONDS = 300.0  # what the server's clock may be ahead of ours before a repeated hour is taken for its first pass
+_SKEW_SECONDS = 5.0  # how far the server's clock may be ahead of ours before a repeated hour is taken for its first pass
 
 
 def moment(value: object) -> Optional[dt.datetime]:
@@ -71,7 +71,7 @@ class Moment:
         if found.tzinfo is None:
             found = found.replace(tzinfo=self._zone)
         try:
-            # An hour that the clock goes through twice counts as its second pass as soon as that is possible: the younger age.
+            # A time within an hour that comes twice is taken for the later one, as soon as that one has come: the younger age.
             since = found.replace(fold=1).timestamp()
             if since > self._now + _SKEW_SECONDS:
                 since = found.replace(fold=0).timestamp()

@@ -199,6 +199,11 @@ BERLIN_CASES = [
     # 2026-10-25, 03:00 summer time is 02:00 winter time: 00:30 and 01:30 in Greenwich are both half past two.
     (dt.datetime(2026, 10, 25, 0, 30, 5, tzinfo=UTC), "2026-10-25 02:30:00", 5),
     (dt.datetime(2026, 10, 25, 1, 30, 5, tzinfo=UTC), "2026-10-25 02:30:00", 5),
+    # In the first minutes of the second pass, what began later in the first one did not begin in the future ...
+    (dt.datetime(2026, 10, 25, 1, 0, 30, tzinfo=UTC), "2026-10-25 02:04:00", 3390),
+    (dt.datetime(2026, 10, 25, 1, 0, 30, tzinfo=UTC), "2026-10-25 02:00:36", 3594),
+    # ... but a server may be some seconds ahead.
+    (dt.datetime(2026, 10, 25, 1, 0, 30, tzinfo=UTC), "2026-10-25 02:00:34", -4),
     (dt.datetime(2026, 10, 25, 2, 0, 0, tzinfo=UTC), "25-10-2026 01:59:59", 7201),
     # 2026-03-29: nothing is between 02:00 and 03:00.
     (dt.datetime(2026, 3, 29, 1, 0, 5, tzinfo=UTC), "2026-03-29 01:59:59", 6),
