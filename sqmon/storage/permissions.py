@@ -1,14 +1,21 @@
-"""Directories and files that the agent's group may read and others may not."""
+"""The modes of what the service makes: its own user writes, the group reads (the agent is in it), others see nothing."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from pathlib import Path
 
 DIRECTORY_MODE = 0o750
 FILE_MODE = 0o640
+
+
+def share_with_group() -> None:
+    """Give all that this process and its children make from now on the modes above, whatever the umask was.
+
+    A chmod after the fact would not do: some file systems (CIFS) refuse it, and it can take the setgid bit.
+    """
+    os.umask(0o777 & ~DIRECTORY_MODE)
 
 
 def make_directory(path: Path) -> None:
@@ -18,17 +25,8 @@ def make_directory(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         path.mkdir(DIRECTORY_MODE)
-        # Neither the umask nor chmod may take what the parent's setgid bit has given.
-        path.chmod(DIRECTORY_MODE | (path.stat().st_mode & stat.S_ISGID))
 
 
 def create_file(path: Path, flags: int) -> int:
     """Open a file that must not exist yet, not even as a link; returns its descriptor, raises OSError."""
-    descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
-    try:
-        # The umask would take the group's right to read, and with it the agent's.
-        os.fchmod(descriptor, FILE_MODE)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)

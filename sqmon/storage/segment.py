@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import os
 import re
 from typing import TYPE_CHECKING
@@ -37,21 +38,18 @@ class Segment:
         self.opened_at = opened_at  # on the monotonic clock
         self.synced_at = opened_at
         self._descriptor = descriptor
-        self._sha256 = Checksum()
+        self.sha256 = ""
+        """The checksum of all bytes in hexadecimal, after `close`."""
+        self._checksum = Checksum()
         self._dirty = False
         status = os.fstat(descriptor)
         self._identity = (status.st_dev, status.st_ino)
         self._synced_name = False
 
-    @property
-    def sha256(self) -> str:
-        """The checksum of all bytes written so far, in hexadecimal."""
-        return self._sha256.hexdigest()
-
     def write(self, data: memoryview) -> int:
         """Write once, as one system call; return how many bytes went in, at least one; raises OSError."""
         size = os.write(self._descriptor, data)
-        self._sha256.update(data[:size])
+        self._checksum.update(data[:size])
         self.size += size
         whole = size if data[size - 1] == _NEWLINE else bytes(data[:size]).rfind(b"\n") + 1
         self.torn = size - whole if whole else self.torn + size
@@ -96,11 +94,12 @@ class Segment:
             os.fsync(self._descriptor)
             self._dirty = False
         if not self._synced_name:
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
             self._synced_name = True
 
     def close(self) -> None:
-        """Close the descriptor; an empty file goes, since it would only cost the agent."""
+        """Close the descriptor and end the checksum; an empty file goes, since it would only cost the agent."""
+        self.sha256 = self._checksum.hexdigest()
         if not self.size and self.is_ours():
             with contextlib.suppress(OSError):
                 self.path.unlink()
@@ -151,13 +150,29 @@ def point_current(log_dir: Path, metric: str, segment: Path) -> None:
         make_directory(link.parent)
         with contextlib.suppress(FileNotFoundError):
             fresh.unlink()
-        fresh.symlink_to(os.path.join("..", metric, segment.name))  # noqa: PTH118 - Path has no relative parent here
+        fresh.symlink_to(_target(metric, segment))
         fresh.replace(link)
 
 
-def _sync_directory(path: Path) -> None:
+def drop_current(log_dir: Path, metric: str, segment: Path) -> None:
+    """Remove `current/<metric>` if it leads to the segment, which nobody appends to any more."""
+    link = log_dir / "current" / metric
+    with contextlib.suppress(OSError):
+        if os.readlink(link) == _target(metric, segment):  # noqa: PTH115 - a text is compared
+            link.unlink()
+
+
+def _target(metric: str, segment: Path) -> str:
+    return f"../{metric}/{segment.name}"
+
+
+def sync_directory(path: Path) -> None:
+    """Ask the disk to keep the names in a directory; raises OSError, but not where the file system (CIFS) has no such request."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from sqmon.config.settings import SegmentOptions
 from sqmon.storage.buffered_writer import BufferedWriter
-from sqmon.storage.segment import Segment, open_segment, point_current
+from sqmon.storage.segment import Segment, drop_current, open_segment, point_current
 from sqmon.storage.segment_names import NO_SEGMENT
 from sqmon.storage.writer import Dropped, Sealed, reason_of
 
@@ -145,6 +145,7 @@ class SegmentWriter(BufferedWriter):
         segment.close()
         if self._segment is segment:
             self._segment = None
+            drop_current(self._log_dir, self._metric, segment.path)
 
     def _report(self, segment: Segment) -> None:
         first_seq, last_seq = (segment.ranges[0][0], segment.ranges[-1][1]) if segment.ranges else (0, 0)

@@ -48,7 +48,7 @@ class SingleFileWriter(BufferedWriter):
         self._path = Path(os.path.realpath(path))
         super().__init__(self._path.name, buffer_bytes, clock=clock, on_dropped=on_dropped)
         self._max_bytes = max_bytes
-        self._backups = backups
+        self._backups = max(0, backups)
         self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"), FILE_MODE)
         self._descriptor: Optional[int] = None
         self._size = 0  # of the file, valid while the lock is held
@@ -117,16 +117,17 @@ class SingleFileWriter(BufferedWriter):
                     descriptor = self._usable()
                     end = data.rfind(b"\n", 0, self._max_bytes) + 1 or data.index(b"\n") + 1
         size = os.write(descriptor, memoryview(data)[:end])
-        if size < end:
-            # The others must not have to wait until this process can complete its line.
-            size = data.rfind(b"\n", 0, size) + 1
-            os.ftruncate(descriptor, self._size + size)
-        self._size += size
+        whole = data.rfind(b"\n", 0, size) + 1
+        self._size += whole
         if self._dirty_since is None:
             self._dirty_since = self._clock.monotonic()
-        if not size:
+        if whole:
+            self._backlog.written(whole)
+        if size > whole:
+            # The others must not have to wait until this process can complete its line. Where that fails, the next append cuts it off.
+            os.ftruncate(descriptor, self._size)
+        if not whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._backlog.written(size)
 
     def _usable(self) -> int:
         """The descriptor of the file that `path` leads to now, which ends with a whole line; raises OSError."""

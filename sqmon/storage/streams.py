@@ -27,11 +27,19 @@ class Streams(Protocol):
 
     @property
     def directory(self) -> Optional[Path]:
-        """The directory that is ours, with a status and a limited size; None beside a single file."""
+        """The directory that is ours, with a lock and a status; None beside a single file."""
         ...
 
-    def reserved(self) -> contextlib.AbstractContextManager[None]:
-        """Return what keeps other services away while it is entered; entering raises SqmonError when one is there."""
+    @property
+    def segments(self) -> Optional[SegmentOutput]:
+        """How large the segments in that directory get; None for a single file."""
+        ...
+
+    def reserved(self) -> contextlib.AbstractContextManager[Optional[DirectoryLock]]:
+        """Return what keeps other services away while it is entered; entering raises SqmonError when one is there.
+
+        None is a single file, which any number of services may share.
+        """
         ...
 
     def writer(
@@ -61,8 +69,9 @@ class _Segments:
         self._output = output
         self.place = output.log_dir.absolute()
         self.directory = output.log_dir
+        self.segments = output
 
-    def reserved(self) -> contextlib.AbstractContextManager[None]:
+    def reserved(self) -> contextlib.AbstractContextManager[Optional[DirectoryLock]]:
         return DirectoryLock(self._output.log_dir)
 
     def writer(
@@ -81,13 +90,13 @@ class _Segments:
 class _OneFile:
     """One file for all metrics, in a directory that belongs to somebody else."""
 
-    directory = None
+    directory = segments = None
 
     def __init__(self, output: FileOutput) -> None:
         self._output = output
         self.place = output.path
 
-    def reserved(self) -> contextlib.AbstractContextManager[None]:
+    def reserved(self) -> contextlib.AbstractContextManager[Optional[DirectoryLock]]:
         return contextlib.nullcontext()
 
     def writer(

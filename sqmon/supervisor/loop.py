@@ -21,8 +21,8 @@ from sqmon.supervisor.backoff import spread
 from sqmon.supervisor.child import Child, Exit
 from sqmon.supervisor.event_stream import EventStream
 from sqmon.supervisor.journal import Journal
+from sqmon.supervisor.log_directory import LogDirectory
 from sqmon.supervisor.login_gate import LoginGate
-from sqmon.supervisor.sweeper import Sweeper
 from sqmon.supervisor.wakeup import Wakeup
 
 _TURN_SECONDS = 1.0
@@ -43,7 +43,7 @@ class Supervisor:
         context: ForkServerContext,
         clock: Clock,
         health: Publisher,
-        sweeper: Optional[Sweeper],
+        directory: LogDirectory,
         notifier: SystemdNotifier,
     ) -> None:
         self._settings = settings
@@ -57,7 +57,7 @@ class Supervisor:
         self._file = file
         self._config_problems: list[str] = []
         self._health = health
-        self._sweeper = sweeper
+        self._directory = directory
         self._stopped_by = ""
         self._next_round = 0.0
         self._next_health = 0.0
@@ -91,8 +91,7 @@ class Supervisor:
             if self._file is not None:
                 self._file.unwatch()
             wake.close()
-            if self._sweeper is not None:
-                self._sweeper.close()
+            self._directory.close()
             self._events.write("info", "stop", reason=self._stopped_by or "error")
             self._events.close()
             self._tell_health(stopped=True)
@@ -121,8 +120,8 @@ class Supervisor:
         if now >= self._next_health:
             # Rounds may follow each other closely, as when many children start; nobody asks that often.
             self._next_health = now + _TURN_SECONDS
-            if self._sweeper is not None:
-                self._sweeper.sweep(now)
+            self._directory.look(now)
+            self._stopped_by = self._stopped_by or self._directory.ousted
             self._tell_health()
         self._events.tick()
 
@@ -236,8 +235,7 @@ class Supervisor:
         problems = [*self._config_problems]
         if self._gate.paused:
             problems.append("logins are paused: the last one was refused")
-        if self._events.trouble:
-            problems.append(self._events.trouble)
+        problems += filter(None, (self._events.trouble, self._directory.trouble))
         self._health.tell([self._journal.status(child) for child in self._children if not child.retired], problems, stopped=stopped)
 
     def _password_digest(self) -> object:

@@ -11,18 +11,20 @@ from sqmon import __version__
 from sqmon.clock import SystemClock
 from sqmon.config import metrics_file
 from sqmon.config.reload import MetricsFile
-from sqmon.config.settings import Metric, SegmentOutput, Settings
+from sqmon.config.settings import Metric, Settings
 from sqmon.errors import SqmonError
 from sqmon.health.publisher import Publisher
 from sqmon.health.systemd import SystemdNotifier
 from sqmon.ipc.check import Outcome
 from sqmon.records.encoder import new_run_id
+from sqmon.storage.permissions import share_with_group
 from sqmon.storage.streams import Streams, streams_of
 from sqmon.supervisor import startup_checks
 from sqmon.supervisor.absence import LOOK_BACK_BYTES, LookBack, booted_ns, look_back
 from sqmon.supervisor.event_stream import STREAM, EventStream
 from sqmon.supervisor.forkserver import forkserver
 from sqmon.supervisor.journal import Journal
+from sqmon.supervisor.log_directory import LogDirectory
 from sqmon.supervisor.loop import Supervisor
 from sqmon.supervisor.sealer import Sealer
 from sqmon.supervisor.sweeper import Sweeper
@@ -42,7 +44,8 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
     metrics = metrics_file.defaults(settings.query_timeout) if file is None else file.read()
     clock = SystemClock()
     streams = streams_of(settings.output)
-    with _Stoppable(), streams.reserved():
+    share_with_group()
+    with _Stoppable(), streams.reserved() as lock:
         context = forkserver()
         notifier = SystemdNotifier(os.environ)
         exporter = _exporter(settings)
@@ -64,16 +67,27 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
             events.write("info", "stop", reason=str(error) or "stopped during the start-up checks")
             events.close()
             raise
-        output = settings.output
-        sweeper = Sweeper(output, settings.retention, events, clock=clock) if isinstance(output, SegmentOutput) else None
+        sweeper = Sweeper(streams.segments, settings.retention, events, clock=clock) if streams.segments else None
+        directory = LogDirectory(lock, sweeper, events)
         if sealer is not None:
             sealer.start()
         journal = Journal(events, before.absences, clock=clock)
         Supervisor(
-            settings, metrics, events, journal, file=file, context=context, clock=clock, health=health, sweeper=sweeper, notifier=notifier
+            settings,
+            metrics,
+            events,
+            journal,
+            file=file,
+            context=context,
+            clock=clock,
+            health=health,
+            directory=directory,
+            notifier=notifier,
         ).run()
         if exporter is not None:
             exporter.close()
+        if directory.ousted:
+            raise SqmonError(directory.ousted)
 
 
 PASSWORD_WARNING = "other users of this host can read --password in the process list; use --password_file or SQMON_PASSWORD"

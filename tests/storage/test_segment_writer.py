@@ -9,7 +9,6 @@ import re
 import resource
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -285,35 +284,6 @@ def test_names_of_many_processes_differ(tmp_path: Path) -> None:
     assert [process.wait() for process in processes] == [0] * 4
     assert len(segments(tmp_path)) == 80
     assert all(path.read_bytes().count(b"\n") == 1 for path in segments(tmp_path))
-
-
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
-def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: int) -> None:
-    """Files and directories can be read by the group and by nobody else, whatever the umask."""
-    before = os.umask(umask)
-    try:
-        stream = Stream(tmp_path / "logs", ROOMY)
-        stream.poll(1)
-    finally:
-        os.umask(before)
-
-    assert stream.writer.path is not None
-    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "logs", tmp_path / "logs/show_locks", stream.writer.path)]
-    assert modes == [0o750, 0o750, 0o640]
-
-
-def test_setgid_group_is_handed_down(tmp_path: Path) -> None:
-    """The group of a setgid directory is handed down to directories and files."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a directory to another group")
-    os.chown(tmp_path, -1, 12345)
-    tmp_path.chmod(0o2750)
-    stream = Stream(tmp_path, ROOMY)
-    stream.poll(1)
-
-    assert stream.writer.path is not None
-    directory = stream.writer.path.parent.stat()
-    assert (directory.st_gid, stat.S_IMODE(directory.st_mode), stream.writer.path.stat().st_gid) == (12345, 0o2750, 12345)
 
 
 def test_current_leads_to_the_active_segment(tmp_path: Path) -> None:

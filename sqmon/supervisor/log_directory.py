@@ -1,0 +1,54 @@
+"""The log directory as the running service keeps it: locked for this service alone, and within its limits."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Optional
+
+from sqmon.errors import SqmonError
+from sqmon.side_thread import SideThread
+from sqmon.storage.directory_lock import DirectoryLock
+from sqmon.storage.writer import reason_of
+from sqmon.supervisor.event_stream import EventStream
+from sqmon.supervisor.sweeper import Sweeper
+
+
+class LogDirectory:
+    """Has the lock renewed by a side thread, since a disk may hang, and sweeps. Beside a single file there is nothing to do."""
+
+    def __init__(self, lock: Optional[DirectoryLock], sweeper: Optional[Sweeper], events: EventStream) -> None:
+        self.ousted = ""
+        """Why this service has to end: another one has the directory. Empty until then."""
+        self.trouble = ""
+        """Why the lock could not be taken again, or ""."""
+        self._lock = lock
+        self._sweeper = sweeper
+        self._events = events
+        self._found: deque[str] = deque()  # filled by the side thread, emptied by `look`
+        self._thread: SideThread[DirectoryLock] = SideThread("directory", self._renew, room=1)
+
+    def look(self, now: float) -> None:
+        """Write events for what was found and deleted since the last call, and have the next look begin; never waits."""
+        while self._found:
+            self._events.write("warning", "log_dir_changed", text=self._found.popleft())
+        if self._lock is not None and not self._thread.full and not self.ousted:
+            self._thread.offer(self._lock)
+        if self._sweeper is not None:
+            self._sweeper.sweep(now)
+
+    def close(self) -> None:
+        """Write the remaining events; the lock stays until the process ends."""
+        if self._sweeper is not None:
+            self._sweeper.close()
+
+    def _renew(self, lock: DirectoryLock) -> None:
+        try:
+            found, trouble = lock.renew(), ""
+        except SqmonError as error:
+            found = trouble = self.ousted = str(error)
+        except OSError as error:
+            trouble = f"the log directory can't be locked: {reason_of(error)}"
+            found = trouble if trouble != self.trouble else ""
+        self.trouble = trouble
+        if found:
+            self._found.append(found)

@@ -1,0 +1,248 @@
+"""The lock of a log directory, and what becomes of it when somebody changes the directory under the running service."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sqmon.cli.status import HEALTHY, NOT_RUNNING
+from sqmon.errors import SqmonError
+from sqmon.simulator import Simulator
+from sqmon.storage.directory_lock import DirectoryLock, is_locked
+from sqmon.storage.reader import StreamReader
+from tests.support.program import Service, ended, metrics_file, service, wait_until
+from tests.support.segment_files import fill, small_disk
+
+METRICS = {"show_locks": 0.2}
+MINE = os.getpid()
+
+
+def test_directory_has_one_holder(tmp_path: Path) -> None:
+    """A second service is told the process id of the first, and anybody can ask whether there is one."""
+    log_dir = tmp_path / "new" / "logs"
+    assert not is_locked(log_dir)
+    with DirectoryLock(log_dir) as lock:
+        with pytest.raises(SqmonError, match=rf"already running here \(pid {MINE}\); stop it"), DirectoryLock(log_dir):
+            pass
+        assert (is_locked(log_dir), lock.renew()) == (True, "")
+    assert not is_locked(log_dir)
+
+
+def test_lock_file_that_is_removed_does_not_free_the_directory(tmp_path: Path) -> None:
+    """Nobody else gets in before the holder has noticed, and the file is made again when it has."""
+    with DirectoryLock(tmp_path) as lock:
+        (tmp_path / ".lock").unlink()
+        with pytest.raises(SqmonError, match="already running here; stop it"), DirectoryLock(tmp_path):
+            pass
+        assert is_locked(tmp_path)
+        assert lock.renew() == f"{tmp_path}/.lock was removed or replaced; the lock was taken again"
+        assert ((tmp_path / ".lock").read_text("ascii"), lock.renew()) == (f"{MINE}\n", "")
+
+
+def test_directory_that_is_replaced_is_locked_again(tmp_path: Path) -> None:
+    """Removed, moved, or a link to elsewhere: the lock is where the next service would look."""
+    log_dir = tmp_path / "logs"
+    with DirectoryLock(log_dir) as lock:
+        shutil.rmtree(log_dir)
+        assert lock.renew() == f"{log_dir} was removed or replaced; the lock was taken again"
+        log_dir.rename(tmp_path / "moved")
+        assert "was removed or replaced" in lock.renew()
+        log_dir.rename(tmp_path / "moved again")
+        log_dir.symlink_to("moved again")
+        assert lock.renew() == ""
+        assert is_locked(log_dir)
+        assert not is_locked(tmp_path / "moved")
+
+
+def test_directory_that_cannot_be_made_again_is_tried_again(tmp_path: Path) -> None:
+    """What stands in the way is an error until it is gone."""
+    log_dir = tmp_path / "logs"
+    with DirectoryLock(log_dir) as lock:
+        shutil.rmtree(log_dir)
+        log_dir.write_text("in the way")
+        for _ in range(2):
+            with pytest.raises(OSError, match="Not a directory"):
+                lock.renew()
+        log_dir.unlink()
+        assert "the lock was taken again" in lock.renew()
+
+
+def test_directory_that_another_service_has_by_now_is_left_to_it(tmp_path: Path) -> None:
+    """The one that was there before says who has taken over."""
+    (tmp_path / "one").mkdir()
+    log_dir = tmp_path / "logs"
+    log_dir.symlink_to("one")
+    with DirectoryLock(log_dir) as first, DirectoryLock(tmp_path / "two"):
+        log_dir.unlink()
+        log_dir.symlink_to("two")
+        with pytest.raises(SqmonError, match=rf"another sqmon \(pid {MINE}\) has taken over; this one ends"):
+            first.renew()
+
+
+def test_lock_needs_no_room_on_the_disk(tmp_path: Path) -> None:
+    """A full disk is no reason not to start; the file is made as soon as there is room."""
+    with small_disk(tmp_path / "disk", options=",nr_inodes=3") as disk:
+        (disk / "logs").mkdir()
+        filler = fill(disk)
+        with DirectoryLock(disk / "logs") as lock:
+            assert not (disk / "logs/.lock").exists()
+            assert (lock.renew(), is_locked(disk / "logs")) == ("", True)
+            filler.unlink()
+            assert (lock.renew(), (disk / "logs/.lock").exists()) == ("", True)
+
+
+def test_question_of_a_reader_keeps_no_service_from_starting(tmp_path: Path) -> None:
+    """`sqmon status` holds the lock for the moment in which it asks, and a starting service waits for that long."""
+    (tmp_path / ".lock").touch()
+    pid = os.fork()
+    if not pid:
+        descriptor = os.open(tmp_path / ".lock", os.O_RDONLY)
+        for _ in range(3000):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os._exit(0)
+    for _ in range(30):
+        with DirectoryLock(tmp_path):
+            pass
+    os.waitpid(pid, 0)
+
+
+def test_reader_without_rights_is_told_so(tmp_path: Path) -> None:
+    """Nobody takes a directory that he may not read for one without a service."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else for a while")
+    for parent in [tmp_path, *tmp_path.parents][:3]:
+        parent.chmod(0o755)
+    with DirectoryLock(tmp_path / "logs"):
+        (tmp_path / "logs").chmod(0o700)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(SqmonError, match="this user may not read it"):
+                is_locked(tmp_path / "logs")
+        finally:
+            os.seteuid(0)
+
+
+def status_code(run: Service) -> int:
+    """Return what `sqmon status` says as an exit code."""
+    return ended("status", "--log_dir", str(run.log_dir), cwd=run.log_dir.parent).code
+
+
+def accounted(run: Service) -> None:
+    """Every record of the service's run is in a file or in a gap, and none is in both."""
+    written = [record["seq"] for record in run.records("show_locks")]
+    lost = [seq for gap in run.events("gap", target="show_locks") for seq in range(gap["first_seq"], gap["last_seq"] + 1)]
+    assert sorted(written + lost) == list(range(1, max(written) + 1))
+
+
+def test_cleaner_that_removes_the_lock_lets_nobody_in(simulator: Simulator, tmp_path: Path) -> None:
+    """The service still runs as far as `sqmon status` can see, a second one is refused, and an event tells what happened."""
+    with service(simulator.port, tmp_path / "logs", metrics=METRICS) as run:
+        run.wait_for_polls("show_locks")
+        wait_until(lambda: status_code(run) == HEALTHY)
+        (tmp_path / "logs/.lock").unlink()
+
+        assert status_code(run) == HEALTHY
+        second = ended("run", "--log_dir", str(run.log_dir), "--port", str(simulator.port), cwd=tmp_path)
+        assert (second.code, second.stderr.count("\n")) == (1, 1)
+        assert "sqmon is already running here" in second.stderr
+        found = run.wait_for("log_dir_changed", level="warning")
+        assert found["text"] == f"{run.log_dir}/.lock was removed or replaced; the lock was taken again"
+        assert run.end() == 0
+        assert run.events("gap") == []
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "linked"])
+def test_directory_that_goes_under_the_service_comes_again(simulator: Simulator, tmp_path: Path, how: str) -> None:
+    """At most lines that a gap names are lost; the lock, the status and all streams are where they belong, and an event says why."""
+    log_dir, elsewhere = tmp_path / "logs", tmp_path / "elsewhere"
+    if how == "linked":
+        elsewhere.mkdir()
+        log_dir.symlink_to("elsewhere")
+    with service(simulator.port, log_dir, metrics=METRICS) as run:
+        run.wait_for_polls("show_locks")
+        before = run.records("show_locks")
+        if how == "removed":
+            shutil.rmtree(log_dir, ignore_errors=True)
+        elif how == "moved":
+            log_dir.rename(elsewhere)
+        else:
+            (tmp_path / "new").mkdir()
+            (tmp_path / "link").symlink_to("new")
+            (tmp_path / "link").replace(log_dir)
+
+        run.wait_for("log_dir_changed", text=f"{log_dir} was removed or replaced; the lock was taken again")
+        run.wait_for_polls("show_locks")
+        wait_until(lambda: status_code(run) == HEALTHY)
+        assert "already running" in ended("run", "--log_dir", str(log_dir), "--port", str(simulator.port), cwd=tmp_path).stderr
+        assert run.end() == 0
+        if how == "removed":
+            accounted(run)
+        else:
+            assert run.events("gap") == []
+            there, here = list(StreamReader(elsewhere, "show_locks").read()), run.records("show_locks")
+            assert there[: len(before)] == before
+            assert [record["seq"] for record in there + here] == list(range(1, len(there) + len(here) + 1))
+
+
+def test_directory_that_becomes_a_link_to_itself_is_the_same(simulator: Simulator, tmp_path: Path) -> None:
+    """An administrator moves the directory to another place and leaves a link: nothing is lost, and no lock is taken anew."""
+    log_dir, elsewhere = tmp_path / "logs", tmp_path / "elsewhere"
+    with service(simulator.port, log_dir, metrics=METRICS) as run:
+        run.wait_for_polls("show_locks")
+        elsewhere.symlink_to("elsewhere")
+        exchange(elsewhere, log_dir)
+
+        run.wait_for_polls("show_locks", count=10)
+        assert run.end() == 0
+        accounted(run)
+        assert (run.events("gap"), run.events("log_dir_changed")) == ([], [])
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two paths change places in one step, so that nobody can see one of them missing."""
+    here, flag = -100, 2
+    assert ctypes.CDLL(None).renameat2(here, os.fsencode(one), here, os.fsencode(other), flag) == 0
+
+
+def test_service_ends_when_another_has_its_directory(simulator: Simulator, tmp_path: Path) -> None:
+    """It says who, in one line, stops its workers, and exits with 1."""
+    (tmp_path / "one").mkdir()
+    log_dir = tmp_path / "logs"
+    log_dir.symlink_to("one")
+    with service(simulator.port, log_dir, metrics=METRICS) as run, DirectoryLock(tmp_path / "two"):
+        run.wait_for_polls("show_locks")
+        (tmp_path / "other").symlink_to("two")
+        (tmp_path / "other").replace(log_dir)
+
+        assert wait_until(lambda: run.ended and run.process.returncode) == 1
+        assert run.stderr.splitlines()[-1] == f"sqmon: {log_dir}: another sqmon (pid {MINE}) has taken over; this one ends"
+        wait_until(run.fell_silent)
+
+
+def test_service_starts_on_a_full_disk(simulator: Simulator, tmp_path: Path) -> None:
+    """Lines wait from the very first one on, and are written when there is room."""
+    options = ("--metrics_file", str(metrics_file(tmp_path, METRICS)))
+    with small_disk(tmp_path / "disk") as disk:
+        (disk / "logs").mkdir()
+        filler = fill(disk)
+        with service(simulator.port, disk / "logs", *options, log=tmp_path / "stderr") as run:
+            wait_until(lambda: "no space left on device" in run.stderr)
+            assert not run.ended
+            filler.unlink()
+            run.wait_for_polls("show_locks")
+            wait_until(lambda: status_code(run) == HEALTHY)
+            assert run.end() == 0
+            accounted(run)
+
+
+def test_status_without_a_service(tmp_path: Path) -> None:
+    """A lock file that nobody holds proves nothing."""
+    (tmp_path / ".lock").write_text("1\n", "ascii")
+
+    assert ended("status", "--log_dir", str(tmp_path), cwd=tmp_path).code == NOT_RUNNING
