@@ -1,4 +1,4 @@
-"""The cluster lives: what comes, ends; what is taken, is released or found; and the same seed lives the same life."""
+"""The simulated cluster: what comes ends, what is taken is released or orphaned, and the same seed gives the same life."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cluster(clock: Clock) -> Cluster:
 
 
 def alive(clock: Clock, seed: int = 0) -> Cluster:
-    """A cluster with the default database and services."""
+    """Return a cluster with the default database and services."""
     return Cluster(clock=clock, seed=seed, databases=("master",), services=("sqream", "monitor"))
 
 
@@ -33,20 +33,20 @@ def live(cluster: Cluster, clock: Clock, seconds: int) -> None:
 
 
 def rows(cluster: Cluster, function: str) -> list[tuple[Any, ...]]:
-    """What the function answers now."""
+    """Return what the function answers now."""
     caller = Caller(1, "sqream", "master", "monitor", "127.0.0.1", cluster.now)
     return FUNCTIONS[function].rows(Question(cluster, generation="4.10", gpu=False, server_version="v2023.1.0", caller=caller))
 
 
 def test_it_is_at_work_from_the_first_moment(cluster: Cluster) -> None:
-    """The first poll finds every node, a heart beating, messages counted and a licence in use."""
+    """The first poll finds every node, its heartbeat, counted messages and a licence in use."""
     assert [row[5] in ("available", "busy") for row in rows(cluster, "show_cluster_nodes")] == [True] * 4
     assert {row[3] for row in rows(cluster, "get_leveldb_stats")} >= {HEARTBEAT, CHECK_LOCKS}
     assert rows(cluster, "get_license_info")[0][0] > 0
 
 
 def test_statements_come_wait_run_and_end(cluster: Cluster, clock: Clock) -> None:
-    """Every status is seen, nobody stays for ever, and the queue is empty at times."""
+    """Statements pass through every status and end, and the queue is empty at times."""
     seen: Counter[str] = Counter()
     waiting = set()
     first = set(cluster.statements)
@@ -63,7 +63,7 @@ def test_statements_come_wait_run_and_end(cluster: Cluster, clock: Clock) -> Non
 
 
 def test_a_queued_statement_has_no_instance(cluster: Cluster, clock: Clock) -> None:
-    """Its row says so in the server's word."""
+    """The row of a queued statement names no instance, in the server's word for it."""
     for _ in range(600):
         live(cluster, clock, 1)
         for row in rows(cluster, "show_server_status"):
@@ -71,7 +71,7 @@ def test_a_queued_statement_has_no_instance(cluster: Cluster, clock: Clock) -> N
 
 
 def test_a_worker_runs_one_statement_at_a_time(cluster: Cluster, clock: Clock) -> None:
-    """And this one, without a GPU, none."""
+    """A worker runs one statement at a time, and the one without a GPU none."""
     for _ in range(600):
         live(cluster, clock, 1)
         running = [statement.node.instance for statement in cluster.statements.values() if statement.node]
@@ -81,7 +81,7 @@ def test_a_worker_runs_one_statement_at_a_time(cluster: Cluster, clock: Clock) -
 
 
 def test_locks_belong_to_statements_or_are_orphans(cluster: Cluster, clock: Clock) -> None:
-    """An active lock's statement runs, an inactive one's has ended, and both occur; orphans go away in the end."""
+    """The statement of an active lock runs, that of an inactive one has ended, both occur, and orphans go away in the end."""
     states: Counter[bool] = Counter()
     orphans = set()
     for _ in range(1800):
@@ -99,7 +99,7 @@ def test_locks_belong_to_statements_or_are_orphans(cluster: Cluster, clock: Cloc
 
 
 def test_a_dead_node_leaves_the_list_and_comes_back(cluster: Cluster, clock: Clock) -> None:
-    """First its heartbeat grows old, then its row is missing, then it is there with a new connection."""
+    """The heartbeat of a dead node grows old, then its row is missing, and then it is back with a new connection."""
     node = cluster.nodes[1]
     connection = node.connection_id
     cluster.take_down(node, 60)
@@ -116,7 +116,7 @@ def test_a_dead_node_leaves_the_list_and_comes_back(cluster: Cluster, clock: Clo
 
 
 def test_a_dead_node_takes_its_statement_and_leaves_the_locks(cluster: Cluster, clock: Clock) -> None:
-    """The rare orphan becomes certain."""
+    """A node that dies takes its statement with it, and leaves the statement's locks."""
 
     def holds(index: int) -> bool:
         statement = cluster.nodes[index].statement
@@ -136,7 +136,7 @@ def test_a_dead_node_takes_its_statement_and_leaves_the_locks(cluster: Cluster, 
 
 
 def test_nodes_go_down_by_themselves(cluster: Cluster, clock: Clock) -> None:
-    """Not often: a few times an hour, and never the one that answers."""
+    """Nodes go down a few times an hour, and never the one that answers."""
     sizes = set()
     for _ in range(3600):
         live(cluster, clock, 1)
@@ -148,7 +148,7 @@ def test_nodes_go_down_by_themselves(cluster: Cluster, clock: Clock) -> None:
 
 
 def test_the_licence_fills_up(cluster: Cluster, clock: Clock) -> None:
-    """Used and left add up to the limit; when nothing is left, the flag says so; after its day it has expired."""
+    """Used and left size add up to the limit, a full licence has its flag, and after its day it has expired."""
     before = rows(cluster, "get_license_info")[0]
     live(cluster, clock, 3600)
     after = rows(cluster, "get_license_info")[0]
@@ -163,7 +163,7 @@ def test_the_licence_fills_up(cluster: Cluster, clock: Clock) -> None:
 
 
 def test_metadata_statistics_accumulate_until_reset(cluster: Cluster, clock: Clock) -> None:
-    """Counts and maxima only grow; a reset empties the table, which fills again."""
+    """Counts and maxima grow until a reset empties the table, which then fills again."""
 
     def counts() -> dict[tuple[str, str], tuple[int, float]]:
         return {(row[1], row[3]): (row[4], row[6]) for row in rows(cluster, "get_leveldb_stats")}
@@ -181,7 +181,7 @@ def test_metadata_statistics_accumulate_until_reset(cluster: Cluster, clock: Clo
 
 
 def test_latency_statistics_are_those_of_the_values() -> None:
-    """Mean, variance, maximum and its time."""
+    """The statistics are the mean, the variance, the maximum and its time."""
     latency = Latency()
     for at, value in enumerate([2.0, 4.0, 4.0, 10.0, 5.0]):
         latency.add(value, float(at))
@@ -191,7 +191,7 @@ def test_latency_statistics_are_those_of_the_values() -> None:
 
 
 def test_the_same_seed_lives_the_same_life() -> None:
-    """However often it is asked; another seed lives another."""
+    """The same seed gives the same life however often it is asked, and another seed another."""
 
     def life(seed: int, step: int) -> list[Any]:
         clock = Clock()
@@ -206,7 +206,7 @@ def test_the_same_seed_lives_the_same_life() -> None:
 
 
 def test_a_long_silence_is_not_lived_through_event_by_event(cluster: Cluster, clock: Clock) -> None:
-    """A year later there is a cluster at work, not a minute of arithmetic: fewer arrivals than two catch-ups hold."""
+    """After a year without a question the cluster is at work at once."""
     before = cluster.next_statement_id()
     clock.seconds += 365 * 86400
     cluster.advance()
@@ -216,7 +216,7 @@ def test_a_long_silence_is_not_lived_through_event_by_event(cluster: Cluster, cl
 
 
 def test_a_clock_that_steps_back_stops_the_cluster(cluster: Cluster, clock: Clock) -> None:
-    """Time in the cluster never does."""
+    """When the clock steps back, time in the cluster stands still."""
     now = cluster.now
     clock.seconds -= 50
 
@@ -224,7 +224,7 @@ def test_a_clock_that_steps_back_stops_the_cluster(cluster: Cluster, clock: Cloc
 
 
 def test_invented_locks_belong_together(cluster: Cluster) -> None:
-    """The asked number, several for a statement, as real ones have."""
+    """As many locks are invented as asked for, several per statement as on a real server."""
     locks = cluster.invent_locks(1000)
 
     assert len(locks) == 1000

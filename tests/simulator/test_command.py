@@ -1,4 +1,4 @@
-"""The simulator as a process: what it prints, how it ends, and what it says when it can't start."""
+"""The simulator as a process: what it prints, how it ends, and why it can't start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ END_SECONDS = 10
 
 
 class Process:
-    """A running simulator and the ports that it printed."""
+    """A running simulator, and the ports that it printed."""
 
     def __init__(self, *options: str) -> None:
         self.popen = subprocess.Popen(
@@ -39,14 +39,14 @@ class Process:
         self.popen.communicate(timeout=END_SECONDS)
 
     def end(self, number: int) -> tuple[int, str]:
-        """Exit code and standard error after this signal."""
+        """Send this signal; return exit code and stderr."""
         self.popen.send_signal(number)
         error = self.popen.communicate(timeout=END_SECONDS)[1]
         return self.popen.returncode, error
 
 
 def failed(*options: str, **environment: str) -> str:
-    """The one line of standard error of a simulator that exits with 1."""
+    """Return the line on stderr of a simulator that exits with 1."""
     done = subprocess.run(
         [*COMMAND, *options],
         capture_output=True,
@@ -63,7 +63,7 @@ def failed(*options: str, **environment: str) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_a_signal(number: int) -> None:
-    """One line a listener, then ready; exit code 0, also with a session open."""
+    """The simulator prints a line for each listener and `ready`, and exits with 0, even while a session is open."""
     options = ("--tls_port", "0", "--picker_port", "0", "--picker_tls_port", "0", "--control_port", "0")
     with Process(*options) as process, Wire(process.ports["worker"]) as wire:
         assert list(process.ports) == ["worker", "tls", "picker", "picker_tls", "control"]
@@ -74,7 +74,7 @@ def test_it_serves_until_a_signal(number: int) -> None:
 
 
 def test_options_reach_the_simulator() -> None:
-    """Role, database, services, generation, GPU and rows."""
+    """Role, database, services, generation, GPU and rows are those of the options."""
     options = "--user u --password p --database d --database e --service etl --version 4.6 --gpu --rows_locks 12 --seed 3 --reconnect"
     with Process(*options.split()) as process:
         cursor = connect(process.ports["worker"], username="u", password="p", database="e", service="etl").cursor()
@@ -86,7 +86,7 @@ def test_options_reach_the_simulator() -> None:
 
 
 def test_other_addresses_and_the_control_port() -> None:
-    """A name is one address, all addresses are all, and control stays on loopback."""
+    """The workers listen where --host says, and the control port on loopback alone."""
     with Process("--host", "localhost", "--picker_port", "0") as process:
         assert all("127.0.0.1:" in line for line in process.lines)
         connect(process.ports["picker"], clustered=True).close()
@@ -96,7 +96,7 @@ def test_other_addresses_and_the_control_port() -> None:
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:
-    """Exit code 1, no traceback, and the port is named."""
+    """A port in use is one line that names it, and exit code 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
 
@@ -104,17 +104,17 @@ def test_a_port_in_use_is_one_clear_line() -> None:
 
 
 def test_a_port_out_of_range_is_one_clear_line() -> None:
-    """Instead of a traceback of asyncio."""
+    """A port out of range is one line and exit code 1."""
     assert "port" in failed("--port", "70000")
 
 
 def test_tls_without_openssl_is_one_clear_line() -> None:
-    """The message names the command that is missing and the way without."""
+    """Without openssl, the line names the missing command and the way without TLS."""
     assert "needs the openssl command" in failed("--port", "0", "--tls_port", "0", PATH="/nowhere")
 
 
 def test_tls_with_an_openssl_that_fails_is_one_clear_line(tmp_path: Path) -> None:
-    """Its last line is passed on."""
+    """The last line of an openssl that fails is passed on."""
     command = tmp_path / "openssl"
     command.write_text("#!/bin/sh\necho first >&2\necho unable to write >&2\nexit 1\n")
     command.chmod(0o755)
@@ -123,7 +123,7 @@ def test_tls_with_an_openssl_that_fails_is_one_clear_line(tmp_path: Path) -> Non
 
 
 def test_help_names_every_option() -> None:
-    """Usage errors and help are argparse's: 2 and 0."""
+    """The help names every option and exits with 0, and wrong usage exits with 2."""
     shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=END_SECONDS, check=True, cwd=ROOT).stdout
     options = """host port tls_port picker_port picker_tls_port control_port version gpu user password database service rows_locks
         seed reconnect"""

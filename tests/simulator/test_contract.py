@@ -40,7 +40,7 @@ SCALARS: list[tuple[str, list[Any]]] = [
 @pytest.mark.parametrize("form", ["select {}()", "select {}();", "SELECT  {}( ) ;\n", "select * from {}()"])
 @pytest.mark.parametrize("function", FIVE)
 def test_each_default_function_answers_rows_of_its_columns(simulator: Simulator, function: str, form: str) -> None:
-    """However the call is written, names and rows fit together."""
+    """However the call is written, its rows have its columns."""
     simulator.set_rows({"show_locks": 2})
     cursor = connect(simulator.port).cursor()
 
@@ -128,7 +128,7 @@ def test_each_default_function_answers_rows_of_its_columns(simulator: Simulator,
     ],
 )
 def test_columns_of_each_generation(version: str, function: str, expected: str) -> None:
-    """An empty table is described like a full one."""
+    """An empty result has the same columns as a full one, in each generation."""
     with Simulator(version=version, server_version=None) as simulator:
         simulator.set_rows({function: 0})
         cursor = connect(simulator.port).cursor()
@@ -139,7 +139,7 @@ def test_columns_of_each_generation(version: str, function: str, expected: str) 
 
 @pytest.mark.parametrize("version", ["4.6", "4.7"])
 def test_two_forms_of_time_in_one_row(version: str) -> None:
-    """Day first for the statement, year first for the lock, with nine columns and with eleven."""
+    """A lock's row has the statement's time day first and the lock's year first, in both generations."""
     with Simulator(version=version, rows_locks=1, server_version=None) as simulator:
         row = ask(connect(simulator.port).cursor(), "select show_locks()")[0]
 
@@ -147,7 +147,7 @@ def test_two_forms_of_time_in_one_row(version: str) -> None:
 
 
 def test_server_status_always_shows_the_polling_statement(simulator: Simulator) -> None:
-    """Its own text and user are in one of the rows, also when the number of rows is given."""
+    """One of the rows is the polling statement's own, even when the number of rows is given."""
     cursor = connect(simulator.port).cursor()
     for count in (None, 3):
         simulator.set_rows({"show_server_status": count})
@@ -158,7 +158,7 @@ def test_server_status_always_shows_the_polling_statement(simulator: Simulator) 
 
 @pytest.mark.parametrize(("type_", "values"), SCALARS, ids=[type_ for type_, _ in SCALARS])
 def test_scalars_arrive_as_they_were_sent(simulator: Simulator, type_: str, values: list[Any]) -> None:
-    """Extremes, NULL, and values without NULL in a column that can't hold it."""
+    """Extremes, NULL, and columns that can't hold NULL arrive as they were sent."""
     simulator.set_result("f", [Column("n", type_), Column("m", type_, nullable=False)], [(value, values[0]) for value in values])
 
     rows = ask(connect(simulator.port).cursor(), "select f()")
@@ -168,14 +168,14 @@ def test_scalars_arrive_as_they_were_sent(simulator: Simulator, type_: str, valu
 
 
 def test_nan_passes(simulator: Simulator) -> None:
-    """The service has to cope with it."""
+    """NaN arrives as NaN."""
     simulator.set_result("f", [Column("n", "double")], [(math.nan,)])
 
     assert math.isnan(ask(connect(simulator.port).cursor(), "select f()")[0][0])
 
 
 def test_moments_with_a_zone(simulator: Simulator) -> None:
-    """From version 6 on pysqream reads datetime2; version 5 does not know the type."""
+    """pysqream 6 reads datetime2, and version 5 refuses the type."""
     moment = datetime(2025, 7, 14, 9, 30, 15, 123_456, tzinfo=timezone.utc)
     simulator.set_result("f", [Column("n", "datetime2")], [(moment,), (None,)])
     cursor = connect(simulator.port).cursor()
@@ -199,7 +199,7 @@ def test_moments_with_a_zone(simulator: Simulator) -> None:
     ],
 )
 def test_arrays_arrive_as_they_were_sent(simulator: Simulator, type_: str, values: list[Any]) -> None:
-    """NULL arrays, empty arrays and NULL elements."""
+    """NULL arrays, empty arrays and NULL elements arrive as they were sent."""
     simulator.set_result("f", [Column("n", type_)], [(value,) for value in values])
 
     assert [(value,) for value in values] == ask(connect(simulator.port).cursor(), "select f()")
@@ -207,7 +207,7 @@ def test_arrays_arrive_as_they_were_sent(simulator: Simulator, type_: str, value
 
 @pytest.mark.parametrize("count", [0, 1, 3, 7, 10])
 def test_a_result_in_many_chunks(count: int) -> None:
-    """Whole chunks, a last short one, and none."""
+    """A result arrives in whole chunks and a shorter last one."""
     with Simulator(chunk_rows=3, server_version=None) as simulator:
         rows = [(number, f"row {number}") for number in range(count)]
         simulator.set_result("f", [Column("n", "int"), Column("t", "text")], rows)
@@ -216,7 +216,7 @@ def test_a_result_in_many_chunks(count: int) -> None:
 
 
 def test_a_large_lock_table_is_the_same_each_time() -> None:
-    """Rows under load are made once; ids, servers and objects vary."""
+    """A large lock table is the same in each answer, with ids, servers and objects that vary."""
     with Simulator(rows_locks=20_000, server_version=None) as simulator:
         cursor = connect(simulator.port).cursor()
         rows = ask(cursor, "select show_locks()")
@@ -227,7 +227,7 @@ def test_a_large_lock_table_is_the_same_each_time() -> None:
 
 
 def test_one_cursor_runs_statement_after_statement(simulator: Simulator) -> None:
-    """And the counters know each of them."""
+    """One cursor runs statement after statement, and the counters know each."""
     connection = connect(simulator.port)
     cursor = connection.cursor()
     for _ in range(3):
@@ -241,7 +241,7 @@ def test_one_cursor_runs_statement_after_statement(simulator: Simulator) -> None
 
 
 def test_a_version_makes_the_driver_ping() -> None:
-    """The greeting's version switches pysqream's pings on and statements still work."""
+    """The version in the greeting makes pysqream ping, and statements still work."""
     with Simulator(server_version="v2023.1.0") as simulator:
         cursor = connect(simulator.port).cursor()
 
@@ -249,7 +249,7 @@ def test_a_version_makes_the_driver_ping() -> None:
 
 
 def test_tls() -> None:
-    """The worker's TLS port speaks the same."""
+    """The TLS port answers as the plain one does."""
     with Simulator(tls_port=0, server_version=None) as simulator:
         cursor = connect(simulator.tls_port, use_ssl=True).cursor()
 
@@ -257,13 +257,13 @@ def test_tls() -> None:
 
 
 def test_tls_on_the_plain_port(simulator: Simulator) -> None:
-    """The driver finds the mistake at once, because the port closes on the first byte."""
+    """The driver finds a plain port at once, because that closes on the first byte of TLS."""
     with pytest.raises(Exception, match=r"Using use_ssl=True but connected to non ssl sqreamd port|closed \(EOF\)"):
         connect(simulator.port, use_ssl=True)
 
 
 def test_plain_on_the_tls_port_is_an_error() -> None:
-    """No login and no hang."""
+    """A plain login on the TLS port fails without hanging."""
     with Simulator(tls_port=0) as simulator:
         with pytest.raises(Exception, match=r"interrupted|reset|mismatch"):
             connect(simulator.tls_port)
@@ -272,7 +272,7 @@ def test_plain_on_the_tls_port_is_an_error() -> None:
 
 
 def test_picker(simulator: Simulator) -> None:
-    """Connection and cursor are both sent to the worker."""
+    """The picker sends both connection and cursor to the worker."""
     cursor = connect(simulator.picker_port, clustered=True).cursor()
 
     assert len(ask(cursor, "select show_cluster_nodes()")) == 4
@@ -280,7 +280,7 @@ def test_picker(simulator: Simulator) -> None:
 
 
 def test_picker_speaks_tls_with_those_who_begin_it() -> None:
-    """JDBC sends a ClientHello to the picker, and takes its answer from a single read; what is neither silence nor TLS is cut off."""
+    """The picker answers JDBC's ClientHello in one piece, and cuts off what is neither silence nor TLS."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with Simulator(tls_port=0, picker_tls_port=0) as simulator:
@@ -296,7 +296,7 @@ def test_picker_speaks_tls_with_those_who_begin_it() -> None:
 
 
 def test_picker_and_tls() -> None:
-    """pysqream speaks plainly with the picker, and TLS with the worker."""
+    """pysqream asks the picker in plain, and the worker through TLS."""
     with Simulator(tls_port=0, picker_tls_port=0, server_version=None) as simulator:
         cursor = connect(simulator.picker_tls_port, clustered=True, use_ssl=True).cursor()
 
@@ -304,20 +304,20 @@ def test_picker_and_tls() -> None:
 
 
 def test_clustered_on_a_worker_port(simulator: Simulator) -> None:
-    """A worker waits for its client to speak."""
+    """A worker that is taken for a picker says nothing."""
     with pytest.raises(utils.ProgrammingError, match="apparently not a server picker port"):
         connect(simulator.port, clustered=True)
 
 
 def test_not_clustered_on_a_picker_port(simulator: Simulator) -> None:
-    """The 9 is the length of the host name."""
+    """A picker that is taken for a worker fails at the length of its host name."""
     with pytest.raises(Exception, match=r"server version - 9|reset by peer|Broken pipe"):
         connect(simulator.picker_port)
 
 
 @pytest.mark.parametrize("use_ssl", [False, True])
 def test_a_statement_moves_to_a_second_worker(use_ssl: bool) -> None:
-    """With reconnect the statement is picked up there under its number, and the next one runs there without moving."""
+    """A statement moves to the second worker under its number, and the next one runs there without moving."""
     with Simulator(tls_port=0, reconnect=True, server_version=None) as simulator:
         cursor = connect(simulator.tls_port if use_ssl else simulator.port, use_ssl=use_ssl).cursor()
 
@@ -330,7 +330,7 @@ def test_a_statement_moves_to_a_second_worker(use_ssl: bool) -> None:
 
 @pytest.mark.parametrize("step", ["prepare", "execute", "fetch"])
 def test_after_an_error_the_next_statement_works_on_a_new_connection(simulator: Simulator, step: str) -> None:
-    """The server's text comes through at every step."""
+    """The server's error text arrives at every step, and a new connection works."""
     simulator.set_fault("show_locks", step, "error", text="no space on device", times=1)
     with pytest.raises(Exception, match="no space on device"):
         ask(connect(simulator.port).cursor(), "select show_locks()")
@@ -341,7 +341,7 @@ def test_after_an_error_the_next_statement_works_on_a_new_connection(simulator: 
 
 @pytest.mark.parametrize("step", ["prepare", "execute", "fetch"])
 def test_after_an_error_the_next_statement_works_on_the_same_cursor(simulator: Simulator, step: str) -> None:
-    """A closeStatement is accepted whether or not a statement is open."""
+    """After an error the same cursor works, since closeStatement is accepted without an open statement."""
     simulator.set_fault("show_locks", step, "error", times=1)
     cursor = connect(simulator.port).cursor()
     with pytest.raises(Exception, match="Internal Runtime Error"):
@@ -360,7 +360,7 @@ def test_after_an_error_the_next_statement_works_on_the_same_cursor(simulator: S
     ],
 )
 def test_a_login_is_refused_with_its_reason(simulator: Simulator, option: dict[str, str], text: str) -> None:
-    """User, password, database and service are all checked."""
+    """A wrong user, password, database or service is refused with its reason."""
     with pytest.raises(utils.ProgrammingError, match=f"Error connecting to database: {text}"):
         connect(simulator.port, **option)
 
@@ -368,7 +368,7 @@ def test_a_login_is_refused_with_its_reason(simulator: Simulator, option: dict[s
 
 
 def test_five_wrong_passwords_lock_the_role(clock: Clock) -> None:
-    """For a quarter of an hour even the right one is refused."""
+    """Five wrong passwords lock the role for a quarter of an hour, even for the right one."""
     with Simulator(clock=clock, server_version=None) as simulator:
         for _ in range(5):
             with pytest.raises(utils.ProgrammingError, match="wrong password"):
@@ -384,7 +384,7 @@ def test_five_wrong_passwords_lock_the_role(clock: Clock) -> None:
 
 
 def test_a_right_password_starts_the_count_anew(clock: Clock) -> None:
-    """Four and four don't lock."""
+    """A right password resets the count of wrong ones."""
     with Simulator(clock=clock, server_version=None) as simulator:
         for _ in range(2):
             for _ in range(4):
@@ -394,7 +394,7 @@ def test_a_right_password_starts_the_count_anew(clock: Clock) -> None:
 
 
 def test_a_new_password_lifts_the_lock(simulator: Simulator) -> None:
-    """As an administrator's reset does; the old one is wrong from then on."""
+    """A new password unlocks the role, and the old one is wrong from then on."""
     for _ in range(6):
         with pytest.raises(utils.ProgrammingError):
             connect(simulator.port, password="wrong")
@@ -410,7 +410,7 @@ def test_a_new_password_lifts_the_lock(simulator: Simulator) -> None:
     [("2019", "Internal Runtime Error"), ("4.7", "Internal Runtime Error"), ("4.10", "The query requires a GPU-Worker")],
 )
 def test_select_1_needs_a_gpu(version: str, text: str) -> None:
-    """Each generation has its own words for that."""
+    """Without a GPU `select 1` fails, in each generation's words."""
     with Simulator(version=version, server_version=None) as simulator:
         with pytest.raises(Exception, match=text):
             ask(connect(simulator.port).cursor(), "select 1")
@@ -419,7 +419,7 @@ def test_select_1_needs_a_gpu(version: str, text: str) -> None:
 
 
 def test_select_1_with_a_gpu() -> None:
-    """One row, one number; the flag for GPU memory agrees."""
+    """With a GPU `select 1` returns a row, and the flag for GPU memory agrees."""
     with Simulator(gpu=True, server_version=None) as simulator:
         cursor = connect(simulator.port).cursor()
 
@@ -441,7 +441,7 @@ def test_select_1_with_a_gpu() -> None:
     ],
 )
 def test_a_statement_is_refused_with_its_reason(simulator: Simulator, statement: str, text: str) -> None:
-    """Unknown, several, none, forbidden."""
+    """An unknown function, several statements, none, and a forbidden one are refused with their reasons."""
     with pytest.raises(Exception, match=text):
         ask(connect(simulator.port).cursor(), statement)
 
@@ -463,12 +463,12 @@ def test_a_statement_is_refused_with_its_reason(simulator: Simulator, statement:
     ],
 )
 def test_other_functions_and_catalog_views(simulator: Simulator, statement: str, expected: int) -> None:
-    """Text and numbers as arguments, a semicolon in one of them, chosen columns and a condition."""
+    """Functions with arguments and simple queries of catalog views are answered."""
     assert expected == len(ask(connect(simulator.port).cursor(), statement))
 
 
 def test_connections_are_those_of_this_worker(simulator: Simulator) -> None:
-    """One never ran anything, one has finished, one runs the question."""
+    """show_connections has a row per connection: one never asked, one has finished, one is asking now."""
     connection = connect(simulator.port)
     finished = connection.cursor()
     ask(finished, "select get_license_info()")
@@ -479,13 +479,13 @@ def test_connections_are_those_of_this_worker(simulator: Simulator) -> None:
 
 
 def test_a_function_that_one_generation_does_not_have() -> None:
-    """Snapshots came later."""
+    """A function that came later is unknown to an older generation."""
     with Simulator(version="4.6", server_version=None) as simulator, pytest.raises(Exception, match="Could not find function"):
         ask(connect(simulator.port).cursor(), "select get_open_snapshots()")
 
 
 def test_a_statement_without_a_result_set(simulator: Simulator) -> None:
-    """The driver has no description then."""
+    """A statement without a result has no description."""
     simulator.set_result("f", [], [])
     cursor = connect(simulator.port).cursor()
     cursor.execute("select f()")
@@ -494,7 +494,7 @@ def test_a_statement_without_a_result_set(simulator: Simulator) -> None:
 
 
 def test_a_worker_that_is_gone_and_a_picker_that_does_not_know(simulator: Simulator) -> None:
-    """Sessions are cut and connects refused until the worker is back on the same port."""
+    """A stopped worker cuts its sessions and refuses connections until it is back on the same port."""
     port = simulator.port
     cursor = connect(simulator.picker_port, clustered=True).cursor()
     simulator.stop_worker()

@@ -22,18 +22,18 @@ class Control:
         self.lines = self.socket.makefile("rwb")
 
     def send(self, line: bytes) -> dict[str, Any]:
-        """One line, its answer."""
+        """Send a line and return its answer."""
         self.lines.write(line + b"\n")
         self.lines.flush()
         answer: dict[str, Any] = json.loads(self.lines.readline())
         return answer
 
     def __call__(self, command: Any) -> dict[str, Any]:
-        """One command, its answer."""
+        """Send a command and return its answer."""
         return self.send(json.dumps(command).encode())
 
     def close(self) -> None:
-        """Both ends of it."""
+        """Close the connection."""
         self.lines.close()
         self.socket.close()
 
@@ -48,7 +48,7 @@ def control(simulator: Simulator) -> Iterator[Control]:
 
 
 def test_a_fault_is_set_and_cleared(simulator: Simulator, control: Control) -> None:
-    """In force as soon as it is answered."""
+    """A fault is in force as soon as its command is answered, until it is cleared."""
     assert control({"set": {"function": "show_locks", "step": "prepare", "action": "error", "text": "broken"}}) == {"ok": True}
     with Wire(simulator.port) as wire:
         wire.login()
@@ -58,20 +58,20 @@ def test_a_fault_is_set_and_cleared(simulator: Simulator, control: Control) -> N
 
 
 def test_every_field_of_a_fault_is_understood(simulator: Simulator, control: Control) -> None:
-    """Seconds whole or not, and times."""
+    """Seconds may be whole or not, and `times` counts."""
     assert control({"set": {"step": "execute", "action": "slow", "seconds": 0, "times": 1}}) == {"ok": True}
     assert control({"set": {"step": "fetch", "action": "slow", "seconds": 0.01}}) == {"ok": True}
     assert len(ask(connect(simulator.port).cursor(), "select show_cluster_nodes()")) == 4
 
 
 def test_the_password_changes(simulator: Simulator, control: Control) -> None:
-    """For logins from now on."""
+    """A new password holds for every later login."""
     assert control({"set_password": "new"}) == {"ok": True}
     connect(simulator.port, password="new").close()
 
 
 def test_rows_change_and_live_again(simulator: Simulator, control: Control) -> None:
-    """Any number, and null for the living cluster; entities are not repeated."""
+    """A function answers any number of rows, and null brings back the living cluster."""
     cursor = connect(simulator.port).cursor()
     for function, count in (("show_locks", 1000), ("show_locks", 0), ("show_cluster_nodes", 9), ("show_server_status", 40)):
         assert control({"set_rows": {function: count}}) == {"ok": True}
@@ -81,7 +81,7 @@ def test_rows_change_and_live_again(simulator: Simulator, control: Control) -> N
 
 
 def test_stats_have_exactly_these_keys(simulator: Simulator, control: Control) -> None:
-    """Tests and benchmarks of the service read them."""
+    """The counters have exactly these keys, which tests and benchmarks read."""
     with Wire(simulator.port) as wire:
         wire.login()
         wire.run("select get_license_info()")
@@ -101,7 +101,7 @@ def test_stats_have_exactly_these_keys(simulator: Simulator, control: Control) -
 
 
 def test_the_worker_goes_and_comes_back(simulator: Simulator, control: Control) -> None:
-    """Sessions end, connects are refused, the picker goes on."""
+    """While the worker is stopped sessions end, connections are refused, and the picker continues."""
     with Wire(simulator.port) as wire:
         wire.login()
         assert control({"stop_worker": True}) == {"ok": True}
@@ -137,19 +137,19 @@ def test_the_worker_goes_and_comes_back(simulator: Simulator, control: Control) 
     ],
 )
 def test_a_bad_command_answers_what_is_wrong_and_allowed(control: Control, line: bytes, text: str) -> None:
-    """And the next command works."""
+    """A bad command is answered with what is wrong and what is allowed, and the next command works."""
     with pytest.raises(ValueError, match=text):
         raise ValueError(control.send(line)["error"])
     assert "logins" in control({"stats": True})
 
 
 def test_a_line_without_end_is_cut_off(control: Control) -> None:
-    """The simulator does not collect it for ever."""
+    """A line without an end is cut off."""
     assert control.send(b"x" * 70_000) == {"error": "the line is too long"}
 
 
 def test_the_python_api_ends_with_the_simulator(simulator: Simulator) -> None:
-    """A call after the end says so and does not wait; a second stop does nothing."""
+    """A call after the end fails at once, and a second stop does nothing."""
     simulator.stop()
     simulator.stop()
     with pytest.raises(RuntimeError, match="not running"):
@@ -157,7 +157,7 @@ def test_the_python_api_ends_with_the_simulator(simulator: Simulator) -> None:
 
 
 def test_bad_settings_are_refused() -> None:
-    """Before anything listens."""
+    """Bad settings are refused before anything listens."""
     with pytest.raises(ValueError, match=r"unknown version '5': one of 2019, 2024-05, 4\.6, 4\.7, 4\.10"):
         Simulator(version="5")
     with pytest.raises(ValueError, match="needs tls_port"):

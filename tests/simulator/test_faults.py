@@ -37,7 +37,7 @@ def reach(wire: Wire, step: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_hang(simulator: Simulator, step: str) -> None:
-    """No answer, pings are read all the same, and the end of the simulator ends it at once."""
+    """A hanging step answers nothing, still reads pings, and ends at once with the simulator."""
     simulator.set_fault(step=step, action="hang")
     with Wire(simulator.port) as wire:
         reach(wire, step)
@@ -53,7 +53,7 @@ def test_hang(simulator: Simulator, step: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_close(simulator: Simulator, step: str) -> None:
-    """The connection ends in order."""
+    """`close` ends the connection in order."""
     simulator.set_fault(step=step, action="close")
     with Wire(simulator.port) as wire:
         reach(wire, step)
@@ -63,7 +63,7 @@ def test_close(simulator: Simulator, step: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_rst(simulator: Simulator, step: str) -> None:
-    """The connection ends by RST."""
+    """`rst` resets the connection."""
     simulator.set_fault(step=step, action="rst")
     with Wire(simulator.port) as wire:
         reach(wire, step)
@@ -73,7 +73,7 @@ def test_rst(simulator: Simulator, step: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_error(simulator: Simulator, step: str) -> None:
-    """The given text is the answer."""
+    """`error` answers with its text."""
     simulator.set_fault(step=step, action="error", text="no such luck")
     with Wire(simulator.port) as wire:
         reach(wire, step)
@@ -83,7 +83,7 @@ def test_error(simulator: Simulator, step: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_slow(simulator: Simulator, step: str) -> None:
-    """Nothing for a while, pings or not, then the right answer, and the conversation goes on."""
+    """`slow` answers correctly after a while, with pings or without, and the conversation continues."""
     simulator.set_fault(step=step, action="slow", seconds=SLOW_SECONDS)
     with Wire(simulator.port) as wire:
         reach(wire, step)
@@ -95,7 +95,7 @@ def test_slow(simulator: Simulator, step: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_garbage(simulator: Simulator, step: str) -> None:
-    """Bytes that no client can take for an answer."""
+    """`garbage` sends bytes that no client can take for an answer."""
     simulator.set_fault(step=step, action="garbage")
     with Wire(simulator.port) as wire:
         reach(wire, step)
@@ -105,7 +105,7 @@ def test_garbage(simulator: Simulator, step: str) -> None:
 
 @pytest.mark.parametrize("action", ["hang", "close", "rst", "slow", "garbage", "error"])
 def test_in_mid_payload(simulator: Simulator, action: str) -> None:
-    """Half of the binary frame arrives, then the fault; an error comes in place of the frame."""
+    """A fault in the payload acts after half of the binary frame, and an error takes the frame's place."""
     values = [(number, "x" * 50) for number in range(1000)]
     simulator.set_result("show_cluster_nodes", [Column("n", "int"), Column("t", "text")], values)
     simulator.set_fault(step="payload", action=action, seconds=SLOW_SECONDS if action == "slow" else None)
@@ -133,7 +133,7 @@ def test_in_mid_payload(simulator: Simulator, action: str) -> None:
 
 @pytest.mark.parametrize("action", ["hang", "close", "error", "slow", "garbage"])
 def test_on_connect(simulator: Simulator, action: str) -> None:
-    """It acts before the client has said anything."""
+    """A fault at `connect` acts before the client has said anything."""
     simulator.set_fault(step="connect", action=action, seconds=SLOW_SECONDS if action == "slow" else None)
     with Wire(simulator.port) as wire:
         if action == "close":
@@ -150,14 +150,14 @@ def test_on_connect(simulator: Simulator, action: str) -> None:
 
 
 def test_rst_on_connect(simulator: Simulator) -> None:
-    """While the client still connects, or at its first read."""
+    """A reset at `connect` reaches the client while it connects or at its first read."""
     simulator.set_fault(step="connect", action="rst")
     with pytest.raises(ConnectionResetError), Wire(simulator.port) as wire:
         wire.socket.recv(1)
 
 
 def test_refuse_closes_the_listener_and_leaves_sessions(simulator: Simulator) -> None:
-    """Until faults are cleared; the port stays the same."""
+    """`refuse` closes the listener and leaves sessions, until it is cleared, and the port stays the same."""
     port = simulator.port
     with Wire(port) as wire:
         wire.login()
@@ -171,7 +171,7 @@ def test_refuse_closes_the_listener_and_leaves_sessions(simulator: Simulator) ->
 
 
 def test_a_cleared_refusal_does_not_start_a_stopped_worker(simulator: Simulator) -> None:
-    """Both have to want the listener open."""
+    """A worker that was stopped stays so when a refusal is cleared."""
     simulator.set_fault(step="connect", action="refuse")
     simulator.stop_worker()
     simulator.clear_faults()
@@ -183,7 +183,7 @@ def test_a_cleared_refusal_does_not_start_a_stopped_worker(simulator: Simulator)
 
 
 def test_a_fault_of_one_function_spares_the_others(simulator: Simulator) -> None:
-    """And its own comes before that of all."""
+    """A fault of one function spares the others, and comes before one of all functions."""
     simulator.set_fault("show_locks", "execute", "error", text="locks")
     simulator.set_fault("*", "execute", "error", text="all", times=1)
     with Wire(simulator.port) as wire:
@@ -196,7 +196,7 @@ def test_a_fault_of_one_function_spares_the_others(simulator: Simulator) -> None
 
 
 def test_times_counts_down(simulator: Simulator) -> None:
-    """Two statements fail, the third runs."""
+    """A fault with `times` ends after as many statements."""
     simulator.set_fault("show_cluster_nodes", "prepare", "error", times=2)
     with Wire(simulator.port) as wire:
         wire.login()
@@ -205,7 +205,7 @@ def test_times_counts_down(simulator: Simulator) -> None:
 
 
 def test_statements_are_counted_when_they_arrive(simulator: Simulator) -> None:
-    """A hanging one is seen by whoever waits for it; rows count when they were sent."""
+    """A statement counts when it arrives, even if it hangs, and rows count when they are sent."""
     simulator.set_fault("show_cluster_nodes", "prepare", "hang")
     with Wire(simulator.port) as wire:
         reach(wire, "prepare")
@@ -215,7 +215,7 @@ def test_statements_are_counted_when_they_arrive(simulator: Simulator) -> None:
 
 
 def test_pings_during_a_slow_execute_and_requests_sent_ahead(simulator: Simulator) -> None:
-    """Order is kept: one answer to each request, none to a ping."""
+    """Each request has one answer, in order, and pings have none."""
     simulator.set_fault(step="execute", action="slow", seconds=SLOW_SECONDS)
     with Wire(simulator.port) as wire:
         wire.send({"ping": "ping"})
@@ -230,7 +230,7 @@ def test_pings_during_a_slow_execute_and_requests_sent_ahead(simulator: Simulato
 
 
 def test_a_client_that_leaves_while_it_hangs_is_forgotten(simulator: Simulator) -> None:
-    """Its session is closed, also in the middle of a slow answer."""
+    """The session of a client that leaves is closed, even in the middle of a slow answer."""
     for action, seconds in (("hang", None), ("slow", SLOW_SECONDS)):
         simulator.set_fault(step="execute", action=action, seconds=seconds)
         with Wire(simulator.port) as wire:
@@ -240,7 +240,7 @@ def test_a_client_that_leaves_while_it_hangs_is_forgotten(simulator: Simulator) 
 
 
 def test_a_hanging_statement_is_a_running_one(simulator: Simulator) -> None:
-    """Others see it in show_server_status from its execution to its end."""
+    """A hanging statement is in show_server_status from its execution to its end."""
     simulator.set_fault("show_cluster_nodes", "fetch", "hang")
     with Wire(simulator.port) as wire:
         reach(wire, "fetch")
@@ -250,7 +250,7 @@ def test_a_hanging_statement_is_a_running_one(simulator: Simulator) -> None:
 
 
 def test_requests_out_of_order_are_answered(simulator: Simulator) -> None:
-    """Old clients ask for the columns before they execute, and close what is not open."""
+    """Columns may be asked for before the execution, and what is not open may be closed, as old clients do."""
     with Wire(simulator.port) as wire:
         assert wire.ask({"getStatementId": "getStatementId"}) == {"error": "not connected to a database"}
         wire.login()
@@ -265,7 +265,7 @@ def test_requests_out_of_order_are_answered(simulator: Simulator) -> None:
 
 
 def test_a_moved_session_outlives_its_first_connection() -> None:
-    """The number is on the new connection already when the old one ends."""
+    """A session that moved lives on when its first connection ends."""
     with Simulator(reconnect=True) as simulator, Wire(simulator.port) as first:
         number = first.login()
         statement = first.ask({"getStatementId": "getStatementId"})["statementId"]
@@ -294,13 +294,13 @@ def test_a_moved_session_outlives_its_first_connection() -> None:
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(fields: dict[str, Any], text: str) -> None:
-    """The message names what is wrong and what is allowed."""
+    """A senseless fault is refused with what is wrong and what is allowed."""
     with pytest.raises(ValueError, match=text):
         Fault(**fields)
 
 
 def test_a_later_fault_replaces_an_earlier_one() -> None:
-    """For the same function and step."""
+    """A later fault replaces an earlier one of the same function and step."""
     faults = Faults()
     faults.put(Fault(action="hang"))
     faults.put(Fault(action="close"))

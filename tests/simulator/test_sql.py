@@ -22,12 +22,12 @@ from sqmon.simulator.sql import Call, Number, Other, StatementError, ViewQuery, 
     ],
 )
 def test_a_statement_is_read(text: str, expected: object) -> None:
-    """Case, blanks, semicolons and quotes do not matter, or do as in SQL."""
+    """Case, blanks and a semicolon at the end don't matter, and quotes do, as in SQL."""
     assert expected == parse(text)
 
 
 @pytest.mark.parametrize(("text", "count"), [("", 0), (" ; ", 0), ("select 1; select ';'", 2), ("a;b;c", 3)])
 def test_anything_but_one_statement_is_refused(text: str, count: int) -> None:
-    """A semicolon in quotes separates nothing."""
+    """Anything but one statement is refused, where a semicolon in quotes separates nothing."""
     with pytest.raises(StatementError, match=f"expected one statement, got {count}"):
         parse(text)

@@ -31,7 +31,7 @@ class Wire:
         self.socket.sendall(HEADER.pack(self.version, 1, len(payload)) + payload)
 
     def exactly(self, count: int) -> bytes:
-        """That many bytes; EOFError when the server ends before."""
+        """Return that many bytes; EOFError when the server ends before."""
         data = b""
         while len(data) < count:
             piece = self.socket.recv(count - len(data))
@@ -41,7 +41,7 @@ class Wire:
         return data
 
     def frame(self) -> tuple[int, int, bytes]:
-        """Version, kind and payload of the next frame."""
+        """Return version, kind and payload of the next frame."""
         version, kind, length = HEADER.unpack(self.exactly(HEADER.size))
         return version, kind, self.exactly(length)
 
@@ -61,12 +61,12 @@ class Wire:
         return self.ask({"prepareStatement": statement, "chunkSize": 0})
 
     def run(self, statement: str) -> None:
-        """Prepare and execute."""
+        """Prepare and execute a statement."""
         assert "error" not in self.prepare(statement)
         assert self.ask({"execute": "execute"}) == {"executed": "executed"}
 
     def silent(self, seconds: float) -> bool:
-        """Whether nothing comes for that long and the connection stays open."""
+        """Return whether nothing comes for that long while the connection stays open."""
         self.socket.settimeout(seconds)
         try:
             return self.socket.recv(1, socket.MSG_PEEK) == b"never"
@@ -79,7 +79,7 @@ class Wire:
             self.socket.settimeout(IO_SECONDS)
 
     def reset(self) -> bool:
-        """Whether the connection ends by RST."""
+        """Return whether the connection is reset."""
         try:
             while self.socket.recv(65536):
                 pass
