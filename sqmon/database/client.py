@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from sqmon.config.settings import Connection
+from sqmon.database import decoding
 from sqmon.database.deadline_socket import Guard, GuardedSocket, ReaderPings
 from sqmon.database.dialer import Dialer
 from sqmon.database.error_texts import explained, readable
 from sqmon.errors import DatabaseError, StatementError
-from sqmon.result import Result, by_column
+from sqmon.result import Result
 
 _CLOSE_SECONDS = 1.0
 
@@ -135,6 +136,7 @@ class Database:
         self._guard = Guard()
         self._connection: Any = None
         self._cursor: Any = None
+        self._fetched = decoding.Fetched()
 
     def connect(self, seconds: float) -> None:
         """Log in within `seconds`. Raises LoginError when the server refuses the role or its password."""
@@ -152,6 +154,7 @@ class Database:
                 service=to.service,
             )
             self._cursor = self._connection.cursor()
+            self._fetched = decoding.attach(self._cursor)
 
     def execute(self, sql: str, seconds: float) -> None:
         """Send `sql` and have it run; the server's error is a StatementError, silence for `seconds` a QueryTimeoutError."""
@@ -165,7 +168,7 @@ class Database:
         with self._step(seconds), _collector_off():
             # fetchmany loses rows in 6.3.0 when a result comes in several chunks, so it is all or nothing.
             rows = self._cursor.fetchall()
-            return by_column([column[0] for column in self._cursor.description], rows)
+            return self._fetched.take([column[0] for column in self._cursor.description], rows)
 
     def close(self) -> None:
         """Say goodbye, for a second at most, and close the sockets."""

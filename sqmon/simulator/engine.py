@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from sqmon.simulator import control
-from sqmon.simulator.columns import Column
+from sqmon.simulator.columns import Chunk, Column
 from sqmon.simulator.faults import Fault
 from sqmon.simulator.picker import Picker, TlsPicker
 from sqmon.simulator.session import Session
@@ -131,6 +131,10 @@ class Engine:
     async def set_result(self, name: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         """See World."""
         self._world.set_result(name, columns, rows)
+
+    async def set_chunks(self, name: str, columns: Sequence[Column], chunks: list[Chunk]) -> None:
+        """See World."""
+        self._world.set_chunks(name, columns, chunks)
 
     async def _set(self, value: Any) -> Mapping[str, Any]:
         await self.put_fault(control.fault_from(value))

@@ -10,7 +10,7 @@ from typing import Any, Callable, Coroutine, Mapping, Optional, Sequence, TypeVa
 from sqmon.simulator.access import Access
 from sqmon.simulator.certificate import server_context
 from sqmon.simulator.cluster import Cluster
-from sqmon.simulator.columns import Column
+from sqmon.simulator.columns import Chunk, Column
 from sqmon.simulator.engine import Engine
 from sqmon.simulator.faults import ANY, Fault
 from sqmon.simulator.world import Settings, World
@@ -158,6 +158,10 @@ class Simulator:
     def set_result(self, function: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         """The function, known or not, answers exactly this; no columns = no result set."""
         self._call(self._engine.set_result(function, columns, rows))
+
+    def set_chunks(self, function: str, columns: Sequence[Column], chunks: Sequence[Chunk]) -> None:
+        """The function answers exactly these bytes, right or wrong."""
+        self._call(self._engine.set_chunks(function, columns, list(chunks)))
 
     def stats(self) -> dict[str, Any]:
         """Logins, sessions, statements and rows so far."""

@@ -113,7 +113,10 @@ class World:
 
     def set_result(self, name: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
         """From now on the function answers exactly this; no columns = a statement without a result set."""
-        chunks = chunked(columns, rows, self.settings.chunk_rows)
+        self.set_chunks(name, columns, chunked(columns, rows, self.settings.chunk_rows))
+
+    def set_chunks(self, name: str, columns: Sequence[Column], chunks: list[Chunk]) -> None:
+        """From now on the function answers exactly these bytes."""
         self._served[name] = Plan(name, tuple(columns), lambda _: chunks)
 
     def prepare(self, text: str) -> Plan:

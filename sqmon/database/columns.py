@@ -1,0 +1,187 @@
+"""Columns whose values are decoded when they are taken, a slice at a time; each part of one is what came in one chunk."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from functools import lru_cache
+from itertools import accumulate
+from operator import itemgetter
+from typing import Any, Callable, Iterator, Optional, Protocol, Sequence, Union, overload
+
+from sqmon.result import UNKNOWN, Facts
+
+_LARGEST_INT = 2**53
+_SLICE = 512
+"""Rows that are best taken together: as many as the encoder takes."""
+
+_BLANKS = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f "
+"""What str.rstrip() takes away, of ASCII."""
+
+
+class Part(Protocol):
+    """The values of a column that came in one chunk."""
+
+    rows: int
+    facts: Facts
+
+    def take(self, start: int, stop: int) -> list[Any]:
+        """Return the values from `start` to before `stop`; both are within the part."""
+        ...
+
+
+class Column(Sequence[Any]):
+    """The parts of a column as one sequence; a slice is a list, and those that follow each other cost the least."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self._starts = [0, *accumulate(part.rows for part in parts)]
+        facts = [part.facts for part in parts]
+        self.facts = Facts(all(known.plain for known in facts), max(known.longest for known in facts))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, len(self), _SLICE):
+            yield from self[start : start + _SLICE]
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+
+    def __getitem__(self, index: Union[int, slice]) -> Any:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            return self._taken(start, stop) if step == 1 else list(self)[index]
+        place = range(len(self))[index]
+        return self._taken(place, place + 1)[0]
+
+    def _taken(self, start: int, stop: int) -> list[Any]:
+        values: list[Any] = []
+        place = bisect_right(self._starts, start) - 1
+        while start < stop:
+            first, end = self._starts[place], min(stop, self._starts[place + 1])
+            taken = self._parts[place].take(start - first, end - first)
+            if values:
+                values += taken
+            else:
+                values = taken
+            start, place = end, place + 1
+        return values
+
+
+class Values:
+    """Values that are there already."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self._values = values
+        self.rows = len(values)
+        self.facts = UNKNOWN
+
+    def take(self, start: int, stop: int) -> list[Any]:
+        """See Part."""
+        return self._values[start:stop]
+
+
+class Numbers:
+    """Bools, ints and floats of one width, which the machine reads as they are."""
+
+    def __init__(self, view: memoryview, nulls: Optional[bytes]) -> None:
+        self._view = view
+        self._nulls = _some(nulls)
+        self.rows = len(view)
+        self.facts = Facts(plain=view.format != "q" or _are_exact_in_doubles(view), longest=0)
+
+    def take(self, start: int, stop: int) -> list[Any]:
+        """See Part."""
+        return _with_nulls(self._view[start:stop].tolist(), self._nulls, start)
+
+
+class Text:
+    """UTF-8 texts one after the other, and the bytes of each; the caller has seen to it that each is valid."""
+
+    def __init__(self, data: bytes, lengths: memoryview, nulls: Optional[bytes], longest: int) -> None:
+        self._data = data
+        self._lengths = lengths
+        self._nulls = _some(nulls)
+        self._next = (0, 0)  # the row after the one that was taken last, and where its text begins
+        self.rows = len(lengths)
+        self.facts = Facts(plain=True, longest=longest)
+
+    def take(self, start: int, stop: int) -> list[Any]:
+        """See Part."""
+        row, offset = self._next
+        if row != start:
+            offset = sum(self._lengths[:start])
+        lengths = self._lengths[start:stop].tolist()
+        end = offset + sum(lengths)
+        self._next = (stop, end)
+        piece = self._data[offset:end]
+        if not piece.isascii():
+            values = list(map(bytes.decode, map(io.BytesIO(piece).read, lengths)))
+        elif lengths.count(lengths[0]) == len(lengths):
+            values = _of_one_width(piece.decode("ascii"), lengths[0], len(lengths))
+        else:
+            # Reading pieces one after the other needs no slices, and is half as long.
+            values = list(map(io.StringIO(piece.decode("ascii")).read, lengths))
+        return _with_nulls(values, self._nulls, start)
+
+
+class Varchar:
+    """ASCII texts of one width, padded; NULs anywhere and blanks at the end are no part of them."""
+
+    def __init__(self, data: bytes, size: int, nulls: Optional[bytes]) -> None:
+        self._data = data
+        self._size = size
+        self._nulls = _some(nulls)
+        self._has_nul = 0 in data
+        last = data[size - 1 :: size]
+        self._is_padded = self._has_nul or len(last.translate(None, _BLANKS)) < len(last)
+        self.rows = len(last)
+        self.facts = Facts(plain=True, longest=size)
+
+    def take(self, start: int, stop: int) -> list[Any]:
+        """See Part."""
+        size = self._size
+        values = _of_one_width(self._data[start * size : stop * size].decode("ascii"), size, stop - start)
+        if self._has_nul:
+            values = [value.replace("\0", "") for value in values]
+        if self._is_padded:
+            values = list(map(str.rstrip, values))
+        return _with_nulls(values, self._nulls, start)
+
+
+def _of_one_width(text: str, width: int, count: int) -> list[Any]:
+    """Return the `count` pieces of `width` characters that `text` consists of."""
+    if count == _SLICE:
+        return list(_pieces(width)(text))
+    return [text[begin : begin + width] for begin in range(0, count * width, width)] if width else [""] * count
+
+
+@lru_cache(maxsize=8)
+def _pieces(width: int) -> Callable[[str], tuple[str, ...]]:
+    """Return what takes a whole slice's pieces of this width out of a text, at one go."""
+    return itemgetter(*(slice(begin, begin + width) for begin in range(0, _SLICE * width, width))) if width else lambda _: ("",) * _SLICE
+
+
+def _some(nulls: Optional[bytes]) -> Optional[bytes]:
+    """Return the NULL flags of a part that has a NULL."""
+    return nulls if nulls is not None and 1 in nulls else None
+
+
+def _with_nulls(values: list[Any], nulls: Optional[bytes], start: int) -> list[Any]:
+    if nulls is None:
+        return values
+    flags = nulls[start : start + len(values)]
+    return [None if flag == 1 else value for flag, value in zip(flags, values)] if 1 in flags else values
+
+
+def _are_exact_in_doubles(view: memoryview) -> bool:
+    """Whether all of these 64-bit ints are within 2^53: seen at once where their upper two bytes are zero, as they mostly are."""
+    data = view.cast("B").tobytes()
+    if not (data[6::8] + data[7::8]).strip(b"\0"):
+        return True
+    return min(view) >= -_LARGEST_INT and max(view) <= _LARGEST_INT
