@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Iterator, Optional, Protocol
 
@@ -15,6 +16,9 @@ from sqmon.storage.segment import newest_ns
 from sqmon.storage.segment_writer import SegmentWriter
 from sqmon.storage.single_file import SingleFileWriter, numbered
 from sqmon.storage.writer import Dropped, LineWriter, Sealed
+
+# Several seals must fit into a segment of the service's own stream: otherwise each seal that it tells of is one more to tell of.
+_SMALLEST_SEGMENT = 4096
 
 
 class Streams(Protocol):
@@ -70,6 +74,7 @@ class _Segments:
         self.place = output.log_dir.absolute()
         self.directory = output.log_dir
         self.segments = output
+        self._options = replace(output.options, max_bytes=max(output.options.max_bytes, _SMALLEST_SEGMENT))
 
     def reserved(self) -> contextlib.AbstractContextManager[Optional[DirectoryLock]]:
         return DirectoryLock(self._output.log_dir)
@@ -77,7 +82,7 @@ class _Segments:
     def writer(
         self, metric: str, *, clock: Clock, on_sealed: Callable[[Sealed], None], on_dropped: Callable[[Dropped], None]
     ) -> LineWriter:
-        return SegmentWriter(self._output.log_dir, metric, self._output.options, clock=clock, on_sealed=on_sealed, on_dropped=on_dropped)
+        return SegmentWriter(self._output.log_dir, metric, self._options, clock=clock, on_sealed=on_sealed, on_dropped=on_dropped)
 
     def encoder(self, metric: str, run_id: str, *, on_step: Callable[[ClockStep], None]) -> Encoder:
         """Let `ts` go on after that of the run before."""

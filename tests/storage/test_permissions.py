@@ -13,6 +13,7 @@ import pytest
 from sqmon.simulator import Simulator
 from tests.support import ROOT
 from tests.support.program import service
+from tests.support.refusing import UNSUPPORTED
 from tests.support.segment_files import segments
 
 METRICS = {"show_locks": 0.2}
@@ -77,11 +78,10 @@ import sys
 from pathlib import Path
 from sqmon.config.settings import SegmentOptions
 from sqmon.storage.directory_lock import DirectoryLock
-from tests.support.refusing import refuse_chmod_and_links
+from tests.support.refusing import CHMOD, SYMLINK, refuse
 from tests.support.segment_files import Stream
 
-if not refuse_chmod_and_links():
-    sys.exit(77)
+refuse(*CHMOD, *SYMLINK)
 try:
     Path(sys.argv[1]).parent.chmod(0o755)
 except PermissionError:
@@ -100,7 +100,7 @@ with DirectoryLock(Path(sys.argv[1])):
 def test_file_system_that_refuses_modes_and_links(tmp_path: Path) -> None:
     """Every record lands, without a stray file, and there is no trouble to tell."""
     run = subprocess.run([sys.executable, "-c", CODE, str(tmp_path / "logs")], cwd=ROOT, capture_output=True, text=True, check=False)
-    if run.returncode == 77:
+    if run.returncode == UNSUPPORTED:
         pytest.skip("no seccomp filter can be set here")
 
     assert (run.stdout, run.stderr) == (" 5\n", "")

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sqmon.config.settings import SegmentOptions
-from sqmon.storage.segment import newest_ns
+from sqmon.storage.segment import newest_ns, sync_directory
 from sqmon.storage.segment_names import NO_SEGMENT, SegmentName, newest, parsed
 from tests.support import ROOT
 from tests.support.clocks import FakeClock
@@ -81,6 +81,20 @@ def test_large_polls_are_hashed_beside_the_writer(tmp_path: Path) -> None:
 
     assert threading.active_count() == before
     assert_nothing_is_missing(stream)
+
+
+def test_deleted_segments_leave_no_thread(tmp_path: Path) -> None:
+    """The thread that hashes a segment ends with it, whatever becomes of the file."""
+    before = threading.active_count()
+    stream = Stream(tmp_path, ROOMY)
+    for leave in (Path.unlink, lambda path: os.truncate(path, 10), lambda path: path.rename(tmp_path / "elsewhere")):
+        stream.poll(2_000)
+        assert threading.active_count() == before + 1
+        assert stream.writer.path is not None
+        leave(stream.writer.path)
+        stream.writer.tick()
+
+        assert threading.active_count() == before
 
 
 def test_rotation_by_size_falls_between_records(tmp_path: Path) -> None:
@@ -298,6 +312,26 @@ def test_current_leads_to_the_active_segment(tmp_path: Path) -> None:
     assert all(path.parent.name == "show_locks" for path in segments(tmp_path))
 
 
+def test_current_goes_with_its_segment(tmp_path: Path) -> None:
+    """A segment that is sealed, and one that somebody has deleted, has no link, so that nobody takes it for an active one."""
+    stream = Stream(tmp_path, ROOMY)
+    link = tmp_path / "current/show_locks"
+    stream.poll(1)
+    assert stream.writer.path is not None
+    stream.writer.path.unlink()
+    stream.writer.tick()
+    assert not link.is_symlink()
+    stream.poll(1)
+    assert link.resolve() == stream.writer.path
+    other = Stream(tmp_path, ROOMY)
+    other.poll(1)
+    stream.writer.close()
+    assert link.resolve() == other.writer.path
+    other.writer.close()
+
+    assert not link.is_symlink()
+
+
 def test_current_that_cannot_be_made_is_no_failure(tmp_path: Path) -> None:
     """A link that can't be made stops nothing."""
     (tmp_path / "current").write_text("in the way")
@@ -472,6 +506,11 @@ def test_no_descriptors_left(tmp_path: Path) -> None:
 
     assert trouble.startswith("show_locks: too many open files (")
     assert_nothing_is_missing(stream)
+
+
+def test_directory_that_cannot_be_synced_is_no_trouble() -> None:
+    """Some file systems, as CIFS and proc, have no such request for a directory; a segment survives there as far as it can."""
+    sync_directory(Path("/proc"))
 
 
 def test_file_size_limit(tmp_path: Path) -> None:

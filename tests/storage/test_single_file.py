@@ -22,6 +22,7 @@ from sqmon.storage.single_file import SingleFileWriter
 from sqmon.storage.writer import Dropped
 from tests.support import ROOT
 from tests.support.clocks import FakeClock
+from tests.support.refusing import UNSUPPORTED
 from tests.support.segment_files import COLUMNS, fill, small_disk
 
 WRITE = """
@@ -111,14 +112,14 @@ def test_rotation_is_exact(tmp_path: Path) -> None:
     assert seqs(path) == list(range(seqs(path)[0], 401))
 
 
-@pytest.mark.parametrize("backups", [0, 1, 7])
+@pytest.mark.parametrize("backups", [-1, 0, 1, 7])
 def test_number_of_backups(tmp_path: Path, backups: int) -> None:
     """As many old files are kept as asked for, including none."""
     path = tmp_path / "all.jsonl"
     worker = Worker(path, max_bytes=1_000, backups=backups)
     worker.poll(100)
 
-    assert len(numbered(path)) == backups + 1
+    assert len(numbered(path)) == max(backups, 0) + 1
     assert seqs(path)[-1] == 100
 
 
@@ -273,6 +274,45 @@ def test_full_disk(tmp_path: Path) -> None:
         assert all(worker.dropped for worker in workers)
         for worker in workers:
             assert sorted(seqs(path, worker.metric) + worker.dropped_seqs()) == list(range(1, 911))
+
+
+REFUSED_TRUNCATION = """
+import json, sys
+from pathlib import Path
+from tests.storage.test_single_file import Worker
+from tests.support.refusing import TRUNCATE, refuse
+from tests.support.segment_files import fill
+
+refuse(*TRUNCATE)
+path = Path(sys.argv[1])
+workers = [Worker(path, "a", buffer_bytes=20_000), Worker(path, "b", buffer_bytes=20_000)]
+for worker in workers:
+    worker.poll(10)
+filler = fill(path.parent)
+for _ in range(30):
+    for worker in workers:
+        worker.poll(10)
+filler.unlink()
+for worker in workers:
+    worker.poll(10)
+    worker.writer.close()
+print(json.dumps({worker.metric: worker.dropped_seqs() for worker in workers}))
+"""
+
+
+def test_file_that_cannot_be_cut_gets_no_line_twice(tmp_path: Path) -> None:
+    """Where half a line can't be taken back, the lines before it still count as written, and those after it wait."""
+    with small_disk(tmp_path / "disk") as disk:
+        path = disk / "all.jsonl"
+        run = subprocess.run([sys.executable, "-c", REFUSED_TRUNCATION, str(path)], cwd=ROOT, capture_output=True, text=True, check=False)
+        if run.returncode == UNSUPPORTED:
+            pytest.skip("no seccomp filter can be set here")
+        *whole, half = path.read_bytes().split(b"\n")
+        found = [(record["metric"], record["seq"]) for record in map(json.loads, whole)]
+        dropped = [(metric, seq) for metric, given_up in json.loads(run.stdout).items() for seq in given_up]
+
+        assert half
+        assert sorted(found + dropped) == [(metric, seq) for metric in "ab" for seq in range(1, 321)]
 
 
 def test_half_a_line_at_close_is_taken_back(tmp_path: Path) -> None:
