@@ -7,6 +7,7 @@ import logging
 import sys
 from typing import Any, Iterator, MutableMapping
 
+from sqmon.errors import shown
 from sqmon.stdio import Relay
 
 
@@ -30,6 +31,11 @@ with _without("rich"):
 get_logger = structlog.get_logger
 
 
+def _show(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Let no text that came from outside steer the terminal; JSON has escapes of its own."""
+    return {name: shown(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
 def configure(level: str) -> Relay:
     """Set up structlog for this process and return the relay of its lines, which the caller ends.
 
@@ -39,7 +45,7 @@ def configure(level: str) -> Relay:
     terminal = sys.stderr.isatty()
     renderer: list[Any]
     if terminal:
-        renderer = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, pad_event_to=22)]
+        renderer = [_show, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, pad_event_to=22)]
     else:
         renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 

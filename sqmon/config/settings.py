@@ -131,6 +131,18 @@ def default_log_dir() -> Path:
     return system if os.access(system, os.W_OK | os.X_OK) else Path("logs")
 
 
+def log_dir_to_read() -> Path:
+    """Return the directory where the service of this host most likely writes: /var/log/sqmon if it can be read, else ./logs.
+
+    A member of the group may read the first without being able to write to it. A user who may not even do that should be told so, unless
+    there is the second.
+    """
+    system, here = Path("/var/log/sqmon"), Path("logs")
+    if os.access(system, os.R_OK | os.X_OK) or (system.is_dir() and not here.is_dir()):
+        return system
+    return here
+
+
 def default_metrics_file() -> Optional[Path]:
     """Return the first metrics file that exists of the places where one is looked for, or None for the catalogue's five."""
     for path in (

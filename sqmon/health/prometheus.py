@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
@@ -10,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from sqmon.clock import stamp_ns
 from sqmon.errors import SqmonError
 from sqmon.health.scrape_server import ScrapeServer
 from sqmon.health.status_file import MetricStatus
@@ -32,8 +32,7 @@ class _Gauges(Collector):
             buffer.add_metric([metric.name], metric.pending_bytes)
             healthy.add_metric([metric.name], metric.healthy)
             if metric.last_success is not None:
-                # Without the digits past the microsecond, which Python 3.9 does not read.
-                success.add_metric([metric.name], dt.datetime.fromisoformat(f"{metric.last_success[:26]}+00:00").timestamp())
+                success.add_metric([metric.name], stamp_ns(metric.last_success) / 1e9)
         yield from (buffer, healthy, success)
 
 

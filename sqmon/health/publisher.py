@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional
 
 from sqmon import __version__, logs
 from sqmon.clock import Clock, utc_stamp
-from sqmon.health.status_file import MetricStatus, Status, StatusFile
+from sqmon.health.status_file import MetricStatus, Status, StatusFile, summary
 from sqmon.health.systemd import SystemdNotifier
 from sqmon.side_thread import SideThread
 
@@ -41,8 +41,7 @@ class Publisher:
 
     def tell(self, metrics: list[MetricStatus], problems: list[str], *, stopped: bool = False) -> None:
         """Publish how every metric is and what is wrong with the service itself; never waits, except for the last status, `stopped`."""
-        well = sum(metric.healthy for metric in metrics)
-        self._notifier.alive(self._clock.monotonic(), f"{well} of {len(metrics)} metrics are well")
+        self._notifier.alive(self._clock.monotonic(), summary(metrics, problems))
         if self._exporter is not None:
             self._exporter.on_status(metrics)
         if self._file is None:

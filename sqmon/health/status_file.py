@@ -10,9 +10,11 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
 import msgspec
+
+from sqmon.errors import SqmonError
 
 NAME = "status.json"
 _LEAST_BYTES = 16 << 10
@@ -112,10 +114,15 @@ class StatusFile:
 
 
 def read(log_dir: Path) -> Optional[Status]:
-    """Return what the service of `log_dir` says of itself, None when it has never said anything that can be read."""
+    """Return what the service of `log_dir` last said of itself, or None when there is nothing whole to be read.
+
+    Raises SqmonError when this user may not read it.
+    """
     for _ in range(_TRIES):
         try:
             status = msgspec.json.decode((log_dir / NAME).read_bytes(), type=Status)
+        except PermissionError as error:
+            raise SqmonError(f"{log_dir / NAME}: can't be read: {error.strerror}; ask as a member of the group that owns it") from None
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError):
@@ -124,3 +131,14 @@ def read(log_dir: Path) -> Optional[Status]:
             return status
         time.sleep(0.01)
     return None
+
+
+def summary(metrics: Sequence[MetricStatus], problems: Sequence[str]) -> str:
+    """Return in one line that all is well, or what is not."""
+    failing = [metric.name for metric in metrics if not metric.healthy]
+    wrong = (
+        [f"{len(failing)} of {len(metrics)} metrics {'fails' if len(failing) == 1 else 'fail'}: {', '.join(failing)}"] if failing else []
+    )
+    if problems:
+        wrong.append(problems[0] if len(problems) == 1 else f"{len(problems)} problems of the service")
+    return "; ".join(wrong) or f"{len(metrics)} of {len(metrics)} metrics are well"
