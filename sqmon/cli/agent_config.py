@@ -21,10 +21,13 @@ SHIPPED = {
     "fluent-bit": "fluent-bit.yaml",
     "vector": "vector.yaml",
     "otel": "otel.yaml",
+    "vlagent": "vlagent.service",
     "offline": "offline.alloy",
     "environment": "alloy.env",
 }
 """What can be printed: its name on the command line -> its file, here as a template and in the repository's `alloy/` as printed."""
+
+_LOKI_PORT, _VICTORIALOGS_PORT = 3100, 9428
 
 # What none of the files' languages has a use for of its own; `*` and its like would also be read as a pattern in a path.
 _HARMLESS = re.compile(r"[A-Za-z0-9/_.:+ -]+")
@@ -52,17 +55,19 @@ class Installation(NamedTuple):
 
     log_dir: Path
     loki_host: str = "localhost"
-    loki_port: int = 3100
+    loki_port: int = _LOKI_PORT
     cluster: str = ""
     instance: str = "localhost"
 
 
 def printed(name: str, installation: Installation) -> str:
     """Return the text of the file called `name` in SHIPPED; raises ConfigError for a value that its language would misread."""
+    # vlagent sends to VictoriaLogs alone, which is not at Loki's port unless somebody says so.
+    port = _VICTORIALOGS_PORT if (name, installation.loki_port) == ("vlagent", _LOKI_PORT) else installation.loki_port
     values = {
         "log_dir": str(installation.log_dir),
         "loki_host": installation.loki_host,
-        "loki_port": str(installation.loki_port),
+        "loki_port": str(port),
         "cluster": installation.cluster or "default",
         "instance": installation.instance,
     }

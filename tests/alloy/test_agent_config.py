@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -13,10 +14,12 @@ import yaml
 
 from sqmon.cli.agent_config import SHIPPED, Installation, printed
 from sqmon.cli.main import main
+from sqmon.config import catalogue
 from sqmon.config.settings import SegmentOptions
 from sqmon.errors import ConfigError
 from tests.support import ROOT
 from tests.support.agent_model import GLOB
+from tests.support.expansion import systemd
 from tests.support.segment_files import Stream
 
 ALLOY = ROOT / "alloy"
@@ -43,6 +46,12 @@ def test_this_installation_is_filled_in(name: str) -> None:
 
     assert [] == re.findall(r"@[a-z_]+@", text)
     assert expected == {value for value in expected if value in text}
+
+
+def test_vlagent_sends_to_the_port_of_victorialogs() -> None:
+    """Unless another one is given: Loki's default would be wrong."""
+    assert "http://logs:9428/insert/native" in printed("vlagent", Installation(Path("/srv/lines"), "logs"))
+    assert "http://logs:8000/insert/native" in printed("vlagent", Installation(Path("/srv/lines"), "logs", 8000))
 
 
 @pytest.mark.parametrize("name", [name for name, file in SHIPPED.items() if file.endswith(".yaml")])
@@ -111,6 +120,7 @@ def test_all_agents_read_the_same_files() -> None:
         read("fluent-bit.yaml")["pipeline"]["inputs"][0]["path"].replace("/var/log/sqmon", ""),
         read("vector.yaml")["sources"]["sqmon"]["include"][0].partition("}")[2],
         read("otel.yaml")["receivers"]["filelog"]["include"][0].partition("}")[2],
+        vlagent_flags()["fileCollector.glob"].replace("/var/log/sqmon", ""),
     }
 
     assert globs == {f"/{GLOB}"} == {"/*/*.jsonl"}
@@ -144,6 +154,55 @@ def test_all_agents_give_the_same_labels() -> None:
     }
 
     assert given == dict.fromkeys(given, LABELS)
+
+
+def vlagent_flags() -> dict[str, str]:
+    """Return the flags of vlagent's unit."""
+    ((_, *words),) = systemd((ALLOY / "vlagent.service").read_text("utf-8"), {})
+    return {name.lstrip("-"): value for name, _, value in (word.partition("=") for word in words)}
+
+
+def test_vlagent_gives_the_same_labels_and_times() -> None:
+    """Each line is a record of its own stream, with the record's time; `level` is a field, as every column is in VictoriaLogs."""
+    flags = vlagent_flags()
+    extra = json.loads(flags["fileCollector.extraFields"])
+
+    assert extra == {"job": "sqmon", "cluster": "default", "instance": "localhost"}
+    assert set(flags["fileCollector.streamFields"].split(",")) == LABELS - {"level"} == {*extra, "metric", flags["fileCollector.fileField"]}
+    assert flags["fileCollector.timeField"] == "ts"
+    assert flags["fileCollector.glob"] == f"/var/log/sqmon/{GLOB}"
+
+
+def test_vlagent_renames_no_column() -> None:
+    """No field that vlagent fills or renames is a column of a function or a field of an event."""
+    flags = vlagent_flags()
+    taken = {name for function in catalogue.FUNCTIONS.values() for name in (*function.columns, *function.aliases, *function.computed)}
+    taken |= {"file"}  # of segment_sealed
+
+    assert "msg" in taken, "vlagent's default for the message"
+    assert taken.isdisjoint({flags["fileCollector.msgField"], flags["fileCollector.fileField"], flags["fileCollector.hostnameField"]})
+
+
+def test_vlagent_has_the_flags_that_are_set() -> None:
+    """Its documentation of v1.51 has each of them, since it doesn't start with one that it doesn't know."""
+    documented = {"defaultMsgValue", "httpListenAddr", "remoteWrite.url", "tmpDataPath"} | {
+        f"fileCollector.{name}"
+        for name in ("extraFields", "fileField", "glob", "hostnameField", "msgField", "refreshInterval", "streamFields", "timeField")
+    }
+
+    assert set(vlagent_flags()) == documented
+
+
+def test_systemd_has_nothing_to_say(tmp_path: Path) -> None:
+    """It takes vlagent's unit, where there is a systemd."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("no systemd-analyze on PATH")
+    unit = tmp_path / "vlagent.service"
+    unit.write_text((ALLOY / "vlagent.service").read_text("utf-8").replace("/usr/local/bin/vlagent-prod", "/bin/true"), "utf-8")
+    checked = subprocess.run([analyze, "verify", str(unit)], capture_output=True, text=True, check=False)
+
+    assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def test_loki_indexes_what_the_collector_sends() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from tests.alloy.test_dashboards import PANELS, Panel, filled
 from tests.alloy.test_rules import RULE
 from tests.records.test_computed import NEW_LOCKS
+from tests.support import ROOT
 from tests.support.logql import DEFAULTS, SHIPPED, TooManySeriesError, evaluated
 from tests.support.logql_lines import Entry
 from tests.support.sites import EVALUATED, NOW, STATUS, Age, Site, lock, own
@@ -111,6 +113,13 @@ def test_shipped_loki_shows_lines_of_an_outage_when_they_come() -> None:
 
     assert evaluated(query, days, NOW, limits=SHIPPED) == [({"job": "sqmon"}, 8.0)]
     assert evaluated(query, days, NOW, limits=DEFAULTS) == [({"job": "sqmon"}, 1.0)]
+
+
+def test_shipped_loki_keeps_a_segment_one_stream() -> None:
+    """In shards of a stream, a line that came twice would be shown twice."""
+    limits = yaml.safe_load((ROOT / "alloy" / "loki" / "loki.yaml").read_text("utf-8"))["limits_config"]
+
+    assert limits["shard_streams"] == {"enabled": False}
 
 
 def test_shipped_loki_answers_queries_with_a_series_for_each_lock(crowded: Site) -> None:
