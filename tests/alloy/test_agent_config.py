@@ -267,3 +267,13 @@ def test_promtail_has_nothing_to_say(tmp_path: Path) -> None:
     checked = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
 
     assert checked.returncode == 0, checked.stderr
+
+
+def test_readme_names_tests_and_files_that_exist() -> None:
+    """What the page says was checked can be looked up."""
+    text = (ALLOY / "README.md").read_text("utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)`", text)
+
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert [file for file in SHIPPED.values() if f"`{file}`" not in text] == []
