@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Iterable, Iterator, NamedTuple, Optional, Sequence
 
 
@@ -30,14 +31,22 @@ class Result(NamedTuple):
     rows: int
 
     def parts(self, rows: int) -> Iterator[Result]:
-        """Yield the result in parts of at most so many rows, in order, each with its values taken."""
-        for start in range(0, self.rows, rows):
+        """Yield the result in parts of at most so many rows, in order, each with its values taken; one part where there is no row."""
+        for start in range(0, self.rows or 1, rows):
             count = min(rows, self.rows - start)
             yield self._replace(data=[values[start : start + count] for values in self.data], rows=count)
 
     def tuples(self, start: int = 0, stop: Optional[int] = None) -> list[tuple[Any, ...]]:
         """Return the rows from `start` to before `stop` as tuples, for those who want few of them."""
         return list(zip(*(values[start:stop] for values in self.data)))
+
+
+def joined(parts: Sequence[Result]) -> Result:
+    """Return the parts of a result, at least one, as one again."""
+    if len(parts) == 1:
+        return parts[0]
+    data = [list(itertools.chain.from_iterable(columns)) for columns in zip(*(part.data for part in parts))]
+    return parts[0]._replace(data=data, rows=sum(part.rows for part in parts))
 
 
 def by_column(columns: list[str], rows: Iterable[Sequence[Any]]) -> Result:

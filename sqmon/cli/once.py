@@ -66,5 +66,5 @@ def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: Binar
             database.execute(metric.query, metric.timeout)
             result = database.fetch(metric.timeout)
             pipeline = Pipeline(metric, connection, sql, Encoder(metric.name, new_run_id(began)))
-            out.writelines(batch.data for batch in pipeline.lines(result, poll=1, started_ns=began))
+            out.writelines(batch.data for batch in pipeline.lines(result, poll=1, now=time.monotonic(), started_ns=began))
             out.flush()

@@ -12,7 +12,7 @@ from typing import Any, Optional, Union
 import msgspec
 
 from sqmon.config import catalogue, custom_query, read_only, small_file
-from sqmon.config.settings import Metric
+from sqmon.config.settings import Emit, Metric
 from sqmon.errors import ConfigError, shown
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
@@ -36,6 +36,8 @@ class _Entry(msgspec.Struct):
     allow_functions: list[str] = []
     """What the query may call besides the functions that are known to be read-only."""
     allow_state_change: bool = False
+    emit: Emit = "rows"
+    keyframe_s: Any = 600
 
 
 _FIELDS = _Entry.__struct_fields__
@@ -151,6 +153,10 @@ def _metric(name: str, value: Any, query_timeout: Optional[float]) -> Metric:
             timeout = _seconds(entry.timeout)
         except ValueError as error:
             problems.append(f".timeout: {error}")
+    try:
+        keyframe_s = _seconds(entry.keyframe_s)
+    except ValueError as error:
+        problems.append(f".keyframe_s: {error}")
     refusal = "" if interval is None else _refusal(name, entry)
     if refusal:
         problems.append(refusal)
@@ -162,6 +168,8 @@ def _metric(name: str, value: Any, query_timeout: Optional[float]) -> Metric:
         timeout=timeout or query_timeout or default_timeout(interval),
         query=entry.query or read_only.call(name),
         is_command=entry.allow_state_change,
+        emit=entry.emit,
+        keyframe_s=keyframe_s,
     )
 
 

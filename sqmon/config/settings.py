@@ -35,6 +35,10 @@ class Connection:
                 )
 
 
+Emit = Literal["rows", "changes"]
+"""Whether a poll writes all rows, or those that came or went since the poll before."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One metric of the metrics file: what to send, how often, and how long to wait."""
@@ -47,6 +51,9 @@ class Metric:
     query: str
     is_command: bool = False
     """A state-changing call that was allowed on purpose: its result is an event, never a record."""
+    emit: Emit = "rows"
+    keyframe_s: float = 600.0
+    """Seconds after which a metric that emits changes writes all rows again."""
 
 
 @dataclass(frozen=True)

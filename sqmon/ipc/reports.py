@@ -7,6 +7,7 @@ from typing import Optional, Union
 import msgspec
 
 from sqmon.clock import ClockStep
+from sqmon.records.changes import Changes
 from sqmon.storage.writer import Dropped, Sealed
 
 
@@ -42,6 +43,8 @@ class Polled(msgspec.Struct, tag="polled", frozen=True, omit_defaults=True):
     error: Optional[str] = None
     result: Optional[list[str]] = None
     """What a state-changing call returned."""
+    changes: Optional[Changes] = None
+    """What has changed since the poll before, where the metric emits changes only."""
 
 
 class ColumnsMissing(msgspec.Struct, tag="columns_missing", frozen=True):

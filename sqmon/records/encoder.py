@@ -25,6 +25,7 @@ PART_ROWS = 512
 """How many rows of a poll are worked on together: enough to be fast, and few in memory."""
 
 _METADATA = ("ts", "seq", "metric", "run_id", "poll", "poll_rows", truncation.KEY)
+_CHANGES = {"": b"", **{change: b',"change":"%b"' % change.encode() for change in ("added", "removed", "key")}}
 _EVENT_METADATA = ("ts", "seq", "metric", "run_id", "level", "event", truncation.KEY)
 
 _BATCH_BYTES = 120 * 1024  # below the size from which malloc maps new pages for each batch
@@ -94,16 +95,19 @@ class Encoder:
         self._shape = _Shape(())
         self._batch_rows = 16  # until the size of a row is known
 
-    def part(self, part: Result, *, poll: int, poll_rows: int, started_ns: int) -> Iterator[Batch]:
+    def part(self, part: Result, *, poll: int, poll_rows: int, started_ns: int, change: str = "") -> Iterator[Batch]:
         """Yield the records of a part of a poll in batches of bounded size, each ready for one append; no row, no batch.
+
+        `change` says in change-only emission what has become of the rows: added, removed or key.
 
         `started_ns` is the poll's start; a row's `ts` is one nanosecond after that of the row before it. `seq` counts
         a batch as soon as it is yielded.
         """
         if part.columns != self._columns:
-            self._columns, self._shape = part.columns, _Shape(normalised(part.columns, _METADATA))
+            reserved = (*_METADATA, "change") if change else _METADATA
+            self._columns, self._shape = part.columns, _Shape(normalised(part.columns, reserved))
         # A raw value is copied as it is, so that one field can bring the keys that are the same for all rows.
-        common = msgspec.Raw(b'%b,"poll":%d,"poll_rows":%d' % (self._identity, poll, poll_rows))
+        common = msgspec.Raw(b'%b,"poll":%d,"poll_rows":%d%b' % (self._identity, poll, poll_rows, _CHANGES[change]))
         self._begin(started_ns)
         start = 0
         while start < part.rows:

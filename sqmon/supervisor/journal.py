@@ -149,6 +149,7 @@ class Journal:
             first_seq=polled.first_seq,
             last_seq=polled.last_seq,
             error=polled.error,
+            **(polled.changes._asdict() if polled.changes is not None else {}),
         )
         if not good:
             tally.outage.failed(polled.error or "", child.run_id)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, NamedTuple
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
 
 from sqmon.clock import Clock
 from sqmon.config import catalogue
@@ -54,6 +55,8 @@ class Poller:
         self._poll = 0
         self._unsettled: deque[Polled] = deque()
         self._columns: list[str] = []
+        self._whole_in: Optional[Path] = None
+        """The file that holds the last poll that was written whole."""
 
     def fetch(self, tick: Tick) -> Fetched:
         """Ask the server for the rows of `tick`. Raises DatabaseError after having reported it; the connection is dead then."""
@@ -80,8 +83,7 @@ class Poller:
             result = [str(value)[:_RESULT_CHARACTERS] for row in fetched.result.tuples(0, _RESULT_ROWS) for value in row][:_RESULT_VALUES]
         else:
             self._look_at(fetched.result.columns)
-            for batch in self._pipeline.lines(fetched.result, poll=self._poll, started_ns=fetched.began_ns):
-                self._writer.append(batch)
+            self._write_records(fetched)
         last = self._pipeline.seq
         self._finish(
             Polled(
@@ -94,8 +96,17 @@ class Poller:
                 first_seq=before + 1 if last > before else None,
                 last_seq=last if last > before else None,
                 result=result,
+                changes=self._pipeline.changes,
             )
         )
+
+    def _write_records(self, fetched: Fetched) -> None:
+        if self._writer.path != self._whole_in:
+            self._pipeline.restart()  # so that each segment can be understood alone
+        for batch in self._pipeline.lines(fetched.result, poll=self._poll, now=fetched.began, started_ns=fetched.began_ns):
+            self._writer.append(batch)
+        if self._pipeline.changes is not None and self._pipeline.changes.key:
+            self._whole_in = self._writer.path
 
     def _look_at(self, columns: list[str]) -> None:
         """Report the columns that the alerts lack, when the columns are seen for the first time."""

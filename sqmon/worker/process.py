@@ -22,7 +22,7 @@ from sqmon.ipc.reports import DISK, ClockStepped, Connected, Failed, Pending, Re
 from sqmon.ipc.start import Start
 from sqmon.records.pipeline import Pipeline
 from sqmon.storage.streams import streams_of
-from sqmon.storage.writer import LineWriter
+from sqmon.storage.writer import Dropped, LineWriter
 from sqmon.worker.poller import Poller
 from sqmon.worker.schedule import Schedule
 
@@ -116,6 +116,7 @@ class Worker:
             self._report(DISK)
             encoder = self._streams.encoder(metric.name, self._start.run_id, on_step=lambda step: self._report(ClockStepped(step)))
             pipeline = Pipeline(metric, to, self._start.sql, encoder)
+            self._on_loss = pipeline.restart
             poller = Poller(metric, database, pipeline, writer, clock=self._clock, report=self._report)
             schedule = Schedule(metric.interval, self._clock.monotonic())
             try:
@@ -161,7 +162,7 @@ class Worker:
             self._start.metric.name,
             clock=self._clock,
             on_sealed=lambda sealed: self._report(SegmentSealed(sealed)),
-            on_dropped=lambda dropped: self._report(RecordsDropped(dropped)),
+            on_dropped=self._on_dropped,
         )
         with contextlib.ExitStack() as stack:
             stack.callback(self._report_trouble, writer)
@@ -185,6 +186,10 @@ class Worker:
         if self._may_interrupt:
             self._may_interrupt = False
             raise Stopped
+
+    def _on_dropped(self, dropped: Dropped) -> None:
+        self._on_loss()
+        self._report(RecordsDropped(dropped))
 
     def _report(self, report: Report) -> None:
         if isinstance(report, Step):

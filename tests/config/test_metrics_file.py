@@ -15,7 +15,7 @@ from sqmon.errors import ConfigError
 from tests.support import ROOT
 
 NO_NAME = "is no metric name; use lower-case letters, digits and _, a letter first, at most 64 in all"
-UNKNOWN = "is unknown; known are interval, timeout, query, allow_functions, allow_state_change"
+UNKNOWN = "is unknown; known are interval, timeout, query, allow_functions, allow_state_change, emit, keyframe_s"
 SHIPPED = ROOT / "config_files" / "monitor_input.json"
 
 
@@ -130,6 +130,11 @@ def test_reset_needs_consent_and_is_a_command() -> None:
             {"a": {"interval": 2, "query": "select 1", "allow_functions": ["abort_server"]}},
             "m.json: a.allow_functions: abort_server ends the server, so it is never polled",
         ),
+        (
+            {"show_locks": {"interval": 2, "emit": "diffs"}},
+            "m.json: show_locks.emit: invalid enum value 'diffs'",
+        ),
+        ({"show_locks": {"interval": 2, "emit": "changes", "keyframe_s": 0}}, "m.json: show_locks.keyframe_s: 0 must be greater than 0"),
         (
             {"get_total_chunks_size": 3600},
             'm.json: get_total_chunks_size: needs arguments; give {"interval": 3600, "query": "select get_total_chunks_size(\'GB\');"}',
