@@ -21,6 +21,8 @@ from sqmon.cli import main
 from sqmon.cli.demo_view import View
 from sqmon.config import catalogue, metrics_file, options
 from sqmon.health.prometheus import PrometheusExporter
+from sqmon.records.sql_columns import HASH
+from sqmon.records.sql_text import statement_hash
 from sqmon.simulator import Simulator, faults
 from sqmon.storage.writer import Sealed
 from tests.support import ROOT
@@ -192,12 +194,13 @@ def test_example_of_a_metrics_file_can_be_used() -> None:
 
 
 def test_example_of_a_record_has_the_order_of_the_contract() -> None:
-    """The example has the metadata, the function's columns in the server's order and the computed columns, each once."""
+    """The example has the metadata, the server's columns in their order, the computed columns and the statement's hash, each once."""
     (example,) = [block for block in json_blocks() if '"seq"' in block]
     pairs: list[tuple[str, object]] = json.loads(example, object_pairs_hook=lambda found: found)
     function = catalogue.FUNCTIONS[str(dict(pairs)["metric"])]
 
-    assert [name for name, _ in pairs] == [*METADATA, *function.columns, *function.computed]
+    assert [name for name, _ in pairs] == [*METADATA, *function.columns, *function.computed, HASH]
+    assert dict(pairs)[HASH] == statement_hash(str(dict(pairs)["statement_string"]))
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", str(dict(pairs)["ts"]))
 
 
