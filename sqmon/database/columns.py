@@ -156,15 +156,18 @@ class Varchar:
 
 def _of_one_width(text: str, width: int, count: int) -> list[Any]:
     """Return the `count` pieces of `width` characters that `text` consists of."""
+    first = text[:width]
+    if text == first * count:  # a service, a database, a port: often the same in all rows, and at no cost then
+        return [first] * count
     if count == _SLICE:
         return list(_pieces(width)(text))
-    return [text[begin : begin + width] for begin in range(0, count * width, width)] if width else [""] * count
+    return [text[begin : begin + width] for begin in range(0, count * width, width)]
 
 
 @lru_cache(maxsize=8)
 def _pieces(width: int) -> Callable[[str], tuple[str, ...]]:
     """Return what takes a whole slice's pieces of this width out of a text, at one go."""
-    return itemgetter(*(slice(begin, begin + width) for begin in range(0, _SLICE * width, width))) if width else lambda _: ("",) * _SLICE
+    return itemgetter(*(slice(begin, begin + width) for begin in range(0, _SLICE * width, width)))
 
 
 def _some(nulls: Optional[bytes]) -> Optional[bytes]:
@@ -176,7 +179,9 @@ def _with_nulls(values: list[Any], nulls: Optional[bytes], start: int) -> list[A
     if nulls is None:
         return values
     flags = nulls[start : start + len(values)]
-    return [None if flag == 1 else value for flag, value in zip(flags, values)] if 1 in flags else values
+    if 1 not in flags:
+        return values
+    return [None if flag == 1 else value for flag, value in zip(flags, values)]
 
 
 def _are_exact_in_doubles(view: memoryview) -> bool:
