@@ -1,6 +1,9 @@
 """Make `python -m sqmon` the same as `sqmon`."""
 
-from sqmon.cli.main import main
+from sqmon.interpreter import leave_working_directory
 
 if __name__ == "__main__":
+    leave_working_directory()
+    from sqmon.cli.main import main
+
     raise SystemExit(main())

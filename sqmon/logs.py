@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
-from typing import Any, Iterator, MutableMapping
+from typing import Any, MutableMapping
 
 from sqmon.errors import shown
+from sqmon.interpreter import without
 from sqmon.stdio import Relay
 
-
-@contextlib.contextmanager
-def _without(package: str) -> Iterator[None]:
-    """Make imports behave as if `package` were not installed, unless it is imported already."""
-    if package in sys.modules:
-        yield
-        return
-    sys.modules[package] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[package]
-
-
-with _without("rich"):
+with without("rich"):
     # structlog imports rich if it can, for tracebacks that this log never shows: 4 MiB in a process that runs for months.
     import structlog
 

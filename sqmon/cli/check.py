@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import selectors
 import sys
 from typing import Iterator
 
@@ -16,7 +18,7 @@ from sqmon.config import arguments, metrics_file, options, settings
 from sqmon.errors import ConfigError
 from sqmon.ipc.check import Outcome
 from sqmon.supervisor import service, startup_checks
-from sqmon.supervisor.forkserver import forkserver
+from sqmon.supervisor.forkserver import Forkserver
 
 _SIGNS = {
     "passed": ("ok", "green"),
@@ -66,4 +68,6 @@ def _outcomes(args: argparse.Namespace) -> Iterator[Outcome]:
         yield Outcome("password", "warning", service.PASSWORD_WARNING)
     outside = arguments.outside_of(args)
     outside.connection.password.read()
-    yield from startup_checks.check_outside(outside, context=forkserver(), clock=SystemClock())
+    clock = SystemClock()
+    with contextlib.closing(Forkserver(selectors.DefaultSelector(), clock=clock, on_lost=lambda _: None)) as forkserver:
+        yield from startup_checks.check_outside(outside, forkserver=forkserver, clock=clock)

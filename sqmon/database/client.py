@@ -13,9 +13,7 @@ import gc
 import importlib
 import importlib.util
 import json
-import subprocess
 import sys
-import types
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -25,6 +23,7 @@ from sqmon.database.deadline_socket import Guard, GuardedSocket, ReaderPings
 from sqmon.database.dialer import Dialer
 from sqmon.database.error_texts import explained, readable
 from sqmon.errors import DatabaseError, StatementError
+from sqmon.interpreter import lean_driver
 from sqmon.result import Result
 
 _CLOSE_SECONDS = 1.0
@@ -63,41 +62,6 @@ def _answer_or_raise(get_response: Callable[..., Any]) -> Callable[..., Any]:
     return get_checked
 
 
-@contextlib.contextmanager
-def _lean_import(folder: str, *, stubs: bool) -> Iterator[None]:
-    """Let pysqream be imported without what it needs only for inserts, without its `vmstat -s`, and without leaving its folder on sys.path.
-
-    5.0.0 imports pyarrow for a type map that nothing reads and numpy for inserts: together they are three quarters of a worker's memory.
-    Its folder goes first while it is imported, since it imports its own ping.py by the bare name.
-    """
-    path, popen, absent = (
-        list(sys.path),
-        subprocess.Popen,
-        [name for name in ("pyarrow", "numpy") if stubs and name not in sys.modules],
-    )
-
-    class NoVmstat:
-        def __init__(self, *_: object, **__: object) -> None:
-            pass
-
-        def communicate(self) -> tuple[bytes, bytes]:
-            return b"0 K total memory\n", b""
-
-    for name in absent:
-        stub = types.ModuleType(name)
-        stub.__dict__.update(bool_=bool, csv=None, __getattr__=lambda _: lambda *_: None)
-        sys.modules[name] = stub
-    sys.path.insert(0, folder)
-    subprocess.Popen = NoVmstat  # type: ignore[assignment,misc]
-    try:
-        yield
-    finally:
-        subprocess.Popen = popen  # type: ignore[misc]
-        sys.path[:] = path
-        for name in absent:
-            del sys.modules[name]
-
-
 def _import_pysqream() -> Any:
     """Import pysqream and lay the remedies over it; return the module."""
     spec = importlib.util.find_spec("pysqream")
@@ -107,7 +71,7 @@ def _import_pysqream() -> Any:
     version_5 = (folder / "SQSocket.py").exists()
     module = importlib.util.module_from_spec(spec)
     sys.modules["pysqream"] = module
-    with _lean_import(str(folder), stubs=version_5):
+    with lean_driver(str(folder), stubs=version_5):
         spec.loader.exec_module(module)
         ping: Any = importlib.import_module("pysqream.ping")
         connection = importlib.import_module("pysqream.connection")

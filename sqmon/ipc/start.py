@@ -1,13 +1,12 @@
-"""Where every process of ours but the first begins: it names its module, since the supervisor must not import what that needs."""
+"""What a worker is told at its start, and by which names the supervisor calls modules that it must not import itself."""
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 
 from sqmon.config.settings import Connection, Metric, Output, SqlMode
 
-WORKER, PROBE = "sqmon.worker.process", "sqmon.worker.check_probe"
+FORKSERVER, WORKER, PROBE = "sqmon.worker.forkserver", "sqmon.worker.process", "sqmon.worker.check_probe"
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,3 @@ class Start:
     connection: Connection
     output: Output
     sql: SqlMode
-
-
-def run_module(module: str, *args: object) -> None:
-    """Call the `main` of a module; the forkserver has imported it long since."""
-    importlib.import_module(module).main(*args)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import selectors
 import signal
 from types import FrameType
 from typing import TYPE_CHECKING, Iterable, Optional
@@ -22,7 +24,7 @@ from sqmon.storage.streams import Streams, streams_of
 from sqmon.supervisor import startup_checks
 from sqmon.supervisor.absence import LOOK_BACK_BYTES, LookBack, booted_ns, look_back
 from sqmon.supervisor.event_stream import STREAM, EventStream
-from sqmon.supervisor.forkserver import forkserver
+from sqmon.supervisor.forkserver import Forkserver
 from sqmon.supervisor.journal import Journal
 from sqmon.supervisor.log_directory import LogDirectory
 from sqmon.supervisor.loop import Supervisor
@@ -46,7 +48,6 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
     streams = streams_of(settings.output)
     share_with_group()
     with _Stoppable(), streams.reserved() as lock:
-        context = forkserver()
         notifier = SystemdNotifier(os.environ)
         exporter = _exporter(settings)
         health = Publisher(streams.directory, notifier, exporter, clock=clock)
@@ -60,30 +61,33 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
         if before.unknown:
             events.write("warning", "check", check="earlier_polls", verdict="warning", text=_unknown(before))
         outcomes = [startup_checks.check_metrics(settings.metrics_file, metrics)]
-        try:
-            _pass(outcomes, events)
-            _pass(startup_checks.check_outside(settings.outside, context=context, clock=clock), events)
-        except (SqmonError, KeyboardInterrupt) as error:
-            events.write("info", "stop", reason=str(error) or "stopped during the start-up checks")
-            events.close()
-            raise
-        sweeper = Sweeper(streams.segments, settings.retention, events, clock=clock) if streams.segments else None
-        directory = LogDirectory(lock, sweeper, events)
-        if sealer is not None:
-            sealer.start()
-        journal = Journal(events, before.absences, clock=clock)
-        Supervisor(
-            settings,
-            metrics,
-            events,
-            journal,
-            file=file,
-            context=context,
-            clock=clock,
-            health=health,
-            directory=directory,
-            notifier=notifier,
-        ).run()
+        selector = selectors.DefaultSelector()
+        forkserver = Forkserver(selector, clock=clock, on_lost=lambda reason: events.write("error", "forkserver_exit", reason=reason))
+        with contextlib.closing(forkserver):
+            try:
+                _pass(outcomes, events)
+                _pass(startup_checks.check_outside(settings.outside, forkserver=forkserver, clock=clock), events)
+            except (SqmonError, KeyboardInterrupt) as error:
+                events.write("info", "stop", reason=str(error) or "stopped during the start-up checks")
+                events.close()
+                raise
+            sweeper = Sweeper(streams.segments, settings.retention, events, clock=clock) if streams.segments else None
+            directory = LogDirectory(lock, sweeper, events)
+            if sealer is not None:
+                sealer.start()
+            Supervisor(
+                settings,
+                metrics,
+                events,
+                Journal(events, before.absences, clock=clock),
+                file=file,
+                forkserver=forkserver,
+                selector=selector,
+                clock=clock,
+                health=health,
+                directory=directory,
+                notifier=notifier,
+            ).run()
         if exporter is not None:
             exporter.close()
         if directory.ousted:

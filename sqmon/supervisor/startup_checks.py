@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Iterator, Optional
 
 from sqmon.clock import Clock
 from sqmon.config.settings import Metric, Outside
 from sqmon.ipc.check import Outcome, Questions, decode
-from sqmon.ipc.start import PROBE, run_module
+from sqmon.ipc.start import PROBE
+from sqmon.supervisor.forkserver import Forkserver
 
 METRICS = "check_customer_metrics"
 CONNECTION = "check_sqream_connection"
@@ -25,14 +26,14 @@ def check_metrics(path: Optional[Path], metrics: list[Metric]) -> Outcome:
     return Outcome(METRICS, "passed", f"{path or 'no metrics file, so the built-in five'}: {listed}")
 
 
-def check_outside(outside: Outside, *, context: ForkServerContext, clock: Clock) -> Iterator[Outcome]:
+def check_outside(outside: Outside, *, forkserver: Forkserver, clock: Clock) -> Iterator[Outcome]:
     """Yield the outcomes of the three checks that talk to SQreamDB and Loki.
 
     A database that can't be reached is tried again until `startup_timeout` is over; a refused login never is.
     """
     give_up = clock.monotonic() + outside.startup_timeout
     while True:
-        outcomes = list(_ask(Questions(outside.connection, outside.allow_gpu), context))
+        outcomes = list(_ask(Questions(outside.connection, outside.allow_gpu), forkserver))
         first = outcomes[0] if outcomes else Outcome(CONNECTION, "failed", "the process that should have tried ended without a word")
         if first.verdict != "retry":
             break
@@ -43,25 +44,25 @@ def check_outside(outside: Outside, *, context: ForkServerContext, clock: Clock)
         time.sleep(_RETRY_SECONDS)
     yield from outcomes or [first]
     if outside.loki is not None:
-        yield from _ask(Questions(None, loki=outside.loki), context)
+        yield from _ask(Questions(None, loki=outside.loki), forkserver)
 
 
-def _ask(questions: Questions, context: ForkServerContext) -> Iterator[Outcome]:
+def _ask(questions: Questions, forkserver: Forkserver) -> Iterator[Outcome]:
     """Yield what a fresh process finds out; one that says nothing for too long is killed."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.settimeout(_PROBE_SECONDS)
-    process = context.Process(target=run_module, args=(PROBE, questions, theirs), name="probe", daemon=True)
-    with ours:
-        with theirs:
-            process.start()
+    try:
+        process = forkserver.start(PROBE, questions)
+    except OSError as error:
+        yield Outcome(CONNECTION, "retry", f"the process that should try can't be started: {error.strerror or error}")
+        return
+    with contextlib.closing(process):
+        process.pipe.settimeout(_PROBE_SECONDS)
         try:
             while True:
-                message = ours.recv(1 << 16)
+                message = process.pipe.recv(1 << 16)
                 if not message:
                     break
                 yield decode(message)
         except socket.timeout:
             yield Outcome(CONNECTION, "retry", f"no answer within {_PROBE_SECONDS:g} s")
-        finally:
-            process.kill()
-            process.join()
+        except ConnectionResetError:  # the forkserver ended before it took the order
+            pass

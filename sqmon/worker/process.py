@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import select
 import signal
 import socket
 import time
 import traceback
-from multiprocessing import parent_process
 from types import FrameType
 from typing import Iterator, Optional
 
@@ -36,32 +33,16 @@ class Stopped(BaseException):
 
 
 def main(start: Start, pipe: socket.socket) -> None:
-    """Run one worker until SIGTERM, the first error, or the death of the supervisor; ends the process itself."""
+    """Run one worker until SIGTERM, the first error, or the death of the supervisor (see forkserver); ends the process itself."""
     code = 1
     try:
         try:
-            _follow_supervisor()
             code = Worker(start, pipe, clock=SystemClock()).run()
         except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor must hear of it
             pipe.send(encode(_bug(error)))
     finally:
         # Nothing of ours is left to flush, and no thread or finalizer of a driver may hold the process.
         os._exit(code)
-
-
-def _follow_supervisor() -> None:
-    """End at once when the supervisor is gone, whatever this process is blocked in.
-
-    The supervisor holds the other end of a pipe; the kernel answers its closing with SIGIO, whose default is to end the process. That
-    needs neither a thread (half a megabyte in each worker) nor the interpreter's attention.
-    """
-    parent = parent_process()
-    assert parent is not None
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([parent.sentinel], [], [], 0)[0]:
-        os._exit(1)
 
 
 def _bug(error: Exception) -> Failed:

@@ -1,20 +1,13 @@
-"""What the forkserver imports and does once for all workers: memory that is touched before the fork is shared by all of them."""
+"""What the forkserver imports and does once for all its children: memory that is touched before a fork is shared by all of them."""
 
 import _strptime  # type: ignore[import-not-found]  # noqa: F401 - what datetime.strptime imports at its first call
 import gc
 import hashlib
-import multiprocessing.popen_forkserver  # noqa: F401 - what every child imports first
-import signal
 
 import sqmon.ipc.start
 import sqmon.worker.check_probe
 import sqmon.worker.process  # noqa: F401
 from sqmon.records.encoder import Encoder
-
-# A SIGTERM for the whole process group is for the workers; the forkserver ends when the supervisor does, and it still has to tell
-# the supervisor how they ended. SIGHUP is the supervisor's.
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 # The first hash makes OpenSSL set itself up, the first record msgspec and strftime: half a megabyte that no worker has to repeat.
 hashlib.sha256(b"").hexdigest()

@@ -1,0 +1,108 @@
+"""The process that all others of ours are forked from: it has imported what they need once, and has no threads."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import os
+import select
+import signal
+import socket
+import traceback
+from typing import Any
+
+import sqmon.worker.preload  # noqa: F401
+from sqmon.ipc.fork_orders import Ended, Forked, NotForked, Order, call_of, receive_order, send_answer
+
+
+def main(channel: int) -> None:
+    """Fork a process for each order that comes over `channel`, tell how each ends, and end with the supervisor."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError), socket.socket(fileno=channel) as supervisor:
+        _Forkserver(supervisor).run()
+
+
+class _Forkserver:
+    def __init__(self, supervisor: socket.socket) -> None:
+        self._supervisor = supervisor
+        self._orders: dict[int, int] = {}
+        """The numbers of the orders by process id."""
+        # Signals to the whole group are not for the forkserver: it ends with the supervisor, and until then tells how the others end.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self._child_ended, self._wakeup = socket.socketpair()
+        for end in (self._child_ended, self._wakeup):
+            end.setblocking(False)
+        # A handler has to be there for the signal to be written to the descriptor.
+        signal.signal(signal.SIGCHLD, _do_nothing)
+        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Serve until the supervisor has closed its end of the channel."""
+        while True:
+            readable, _, _ = select.select([self._supervisor, self._child_ended], [], [])
+            if self._child_ended in readable:
+                self._child_ended.recv(1 << 16)
+                self._reap()
+            if self._supervisor in readable:
+                order = receive_order(self._supervisor)
+                if order is None:
+                    return
+                self._fork(order)
+                order.close()
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                number = self._orders.pop(pid, None)
+                if number is not None:
+                    send_answer(self._supervisor, Ended(number, os.waitstatus_to_exitcode(status)))
+
+    def _fork(self, order: Order) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            send_answer(self._supervisor, NotForked(order.number, error.strerror or str(error)))
+            return
+        if not pid:
+            self._become(order)
+        self._orders[pid] = order.number
+        send_answer(self._supervisor, Forked(order.number, pid))
+
+    def _become(self, order: Order) -> None:
+        """Be the process of the order, which never returns."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for end in (self._supervisor, self._child_ended, self._wakeup):
+                end.close()
+            _end_with(order.lifeline)
+            module, args = call_of(order)
+            with socket.socket(fileno=order.pipe) as pipe:
+                importlib.import_module(module).main(*args, pipe)
+            code = 0
+        except BaseException:  # noqa: BLE001 - a process of its own must not go on as the forkserver
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+
+def _end_with(lifeline: int) -> None:
+    """Have the kernel kill this process when the supervisor closes the other end of `lifeline` or is gone.
+
+    That needs neither a thread (half a megabyte in each worker) nor the interpreter's attention, and works when the process is blocked or
+    stopped.
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:
+        os._exit(1)
+
+
+def _do_nothing(*_: Any) -> None:
+    pass
