@@ -1,0 +1,179 @@
+"""The forkserver with real processes, which run the real start-up checks."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from sqmon.clock import SystemClock
+from sqmon.config.settings import Connection
+from sqmon.ipc.check import Questions, decode
+from sqmon.ipc.start import PROBE
+from sqmon.supervisor.forkserver import Forkserver, Process
+from tests.support.clocks import FakeClock
+from tests.support.program import wait_until
+
+NOBODY = Questions(None, loki=("127.0.0.1", 1))
+
+
+class Harness:
+    """A forkserver, and what was lost of it."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.lost: list[str] = []
+        self.selector = selectors.DefaultSelector()
+        self.forkserver = Forkserver(self.selector, clock=clock, on_lost=self.lost.append)
+
+    @property
+    def server(self) -> int:
+        """The process id of the forkserver."""
+        (pid,) = [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii").split() if is_forkserver(pid)]
+        return pid
+
+    def until(self, process: Process, what: str) -> None:
+        """Hear the forkserver until it has said this of the process."""
+
+        def said() -> bool:
+            self.forkserver.look_after(self.clock.monotonic())
+            return getattr(process, what) not in (None, "")
+
+        wait_until(said)
+
+
+def is_forkserver(pid: str) -> bool:
+    """Return whether the process was started as a forkserver and is no zombie."""
+    return b"sqmon.worker.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def descriptors(pid: str) -> int:
+    """Return how many descriptors a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+@pytest.fixture
+def harness() -> Iterator[Harness]:
+    """A harness whose forkserver is gone afterwards."""
+    harness = Harness(FakeClock())
+    yield harness
+    harness.forkserver.close()
+
+
+def test_process_runs_tells_and_ends(harness: Harness) -> None:
+    """What it says comes over its pipe, and how it ended from the forkserver."""
+    process = harness.forkserver.start(PROBE, NOBODY)
+
+    assert decode(process.pipe.recv(1 << 16)).name == "check_loki_connection"
+    assert process.pipe.recv(1 << 16) == b""
+    harness.until(process, "code")
+    assert process.code == 0
+    process.close()
+
+
+def test_arguments_of_any_size_arrive(harness: Harness) -> None:
+    """A query may be longer than a message over a socket."""
+    to = Connection("127.0.0.1", 1, "master", "x" * 1_000_000, "monitor")
+    process = harness.forkserver.start(PROBE, Questions(to))
+
+    assert "the connection was refused" in decode(process.pipe.recv(1 << 16)).text
+    process.close()
+
+
+def test_start_does_not_wait_for_a_stopped_forkserver(harness: Harness) -> None:
+    """Orders are taken at once; when no answer comes in time, the forkserver is replaced and the orders have come to nothing."""
+    first = harness.forkserver.start(PROBE, NOBODY)
+    harness.until(first, "code")
+    stopped = harness.server
+    os.kill(stopped, signal.SIGSTOP)
+    began = time.monotonic()
+
+    orders = [harness.forkserver.start(PROBE, NOBODY) for _ in range(16)]
+
+    assert time.monotonic() - began < 1
+    assert (harness.forkserver.busy, harness.lost) == (True, [])
+    for seconds in (9, 2):
+        harness.forkserver.look_after(harness.clock.monotonic())
+        assert harness.lost == []
+        harness.clock.advance(seconds)
+    harness.forkserver.look_after(harness.clock.monotonic())
+    assert (harness.forkserver.busy, harness.lost) == (False, ["it did not answer for 11 s, killed"])
+    assert {order.error for order in orders} == {"the forkserver is gone: it did not answer for 11 s, killed"}
+    assert all(order.pipe.recv(1) == b"" for order in orders)
+    after = harness.forkserver.start(PROBE, NOBODY)
+    harness.until(after, "code")
+    assert after.code == 0
+    for process in (first, *orders, after):
+        process.close()
+
+
+def test_time_that_was_slept_through_does_not_count(harness: Harness) -> None:
+    """A supervisor that was stopped for a minute does not blame the forkserver."""
+    process = harness.forkserver.start(PROBE, NOBODY)
+    harness.clock.advance(60)
+    harness.forkserver.forgive(60)
+    harness.until(process, "code")
+
+    assert harness.lost == []
+    process.close()
+
+
+def test_killed_forkserver_is_replaced_by_the_next_order(harness: Harness) -> None:
+    """Also before its end was heard of."""
+    first = harness.forkserver.start(PROBE, NOBODY)
+    harness.until(first, "code")
+    server = harness.server
+    os.kill(server, signal.SIGKILL)
+    wait_until(lambda: not is_forkserver(str(server)))
+
+    second = harness.forkserver.start(PROBE, NOBODY)
+
+    harness.until(second, "pid")
+    harness.until(second, "code")
+    assert (harness.lost, second.code) == (["it ended"], 0)
+    first.close()
+    second.close()
+
+
+def test_closed_lifeline_ends_a_process_that_is_stopped(harness: Harness) -> None:
+    """It ends without having to do anything for it."""
+    process = harness.forkserver.start(PROBE, Questions(None, loki=("192.0.2.1", 1)))
+    harness.until(process, "pid")
+    process.signal(signal.SIGSTOP)
+
+    process.kill()
+
+    assert process.pipe.recv(1) == b""
+    harness.until(process, "code")
+    assert process.code in (-signal.SIGKILL, 1)  # 1: it had not even begun
+    process.close()
+
+
+def test_nothing_is_left_open(harness: Harness) -> None:
+    """Many processes later there are as many descriptors as before."""
+    warm = harness.forkserver.start(PROBE, NOBODY)
+    harness.until(warm, "code")
+    warm.close()
+    before = descriptors("self")
+    for _ in range(20):
+        process = harness.forkserver.start(PROBE, NOBODY)
+        harness.until(process, "code")
+        process.close()
+
+    assert before == descriptors("self")
+    assert descriptors(str(harness.server)) < 15
+
+
+def test_forkserver_ends_with_the_supervisor() -> None:
+    """Nobody has to end it."""
+    forkserver = Forkserver(selectors.DefaultSelector(), clock=SystemClock(), on_lost=lambda _: None)
+    process = forkserver.start(PROBE, NOBODY)
+    process.close()
+    forkserver.close()
+
+    assert not any(is_forkserver(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii").split())
