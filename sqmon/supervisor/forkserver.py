@@ -47,6 +47,8 @@ class Process:
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
+            # It may have been stopped before it could tie itself to its lifeline.
+            self.signal(signal.SIGKILL)
 
     def close(self) -> None:
         """Kill what is left of the process, and forget what it says."""
