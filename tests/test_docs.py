@@ -13,11 +13,12 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Iterator
 
+import msgspec
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from rich.console import Console
 
-from sqmon.cli import main
+from sqmon.cli import agent_config, main
 from sqmon.cli.demo_view import View
 from sqmon.config import catalogue, metrics_file, options
 from sqmon.health.prometheus import PrometheusExporter
@@ -182,6 +183,25 @@ def json_blocks() -> list[str]:
     """Return the JSON examples of all pages."""
     blocks: list[str] = re.findall(r"^```json\n(.*?)^```", GUIDES, re.MULTILINE | re.DOTALL)
     return blocks
+
+
+def test_keys_of_the_metrics_file_agree() -> None:
+    """The table holds every key that an entry may have, and no other."""
+    described = {names_in(name)[0] for name, _ in tables(REFERENCE, "key", "means")}
+
+    assert {field.name for field in msgspec.structs.fields(metrics_file._Entry)} == described
+
+
+def test_metadata_of_records_agree() -> None:
+    """The table holds the metadata of a record in its order."""
+    assert [*METADATA] == [names_in(name)[0] for name, _ in tables(REFERENCE, "key", "is")]
+
+
+def test_every_agent_is_named() -> None:
+    """The reference names everything that `agent-config` prints."""
+    (row,) = [row for row in tables(REFERENCE, "command", "does") if "agent-config" in row[0]]
+
+    assert set(agent_config.SHIPPED) == set(names_in(row[1]))
 
 
 def test_example_of_a_metrics_file_can_be_used() -> None:
