@@ -130,7 +130,8 @@ def _reckon(site: Site, actions: int) -> Outcome:
             problems.append(f"not polled again within {_RECOVERY_SECONDS:g} s: {set(site.metrics) - collector.polled(after)}")
         _stop(running, problems)
     collector.read()
-    problems += [f"a traceback in the log: {running.stderr[-3000:]}"] if "Traceback" in running.stderr else []
+    log, _, trace = running.stderr.partition("Traceback")
+    problems += [f"a traceback in the log: {log[-300:]}Traceback{trace[:3000]}"] if trace else []
     problems += [f"a bug: {event}" for event in collector.events if event["event"] == "worker_exit" and event.get("kind") == "bug"]
     unexplained = collector.unexplained()
     problems += site.problems
