@@ -16,7 +16,7 @@ logs config
 database records health
 storage
 ipc
-worker supervisor
+worker supervisor delivery
 cli
 __main__
 """

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "the start-up checks alone, a line each",
     "once": "poll once and print the records; nothing is written",
     "status": "what each metric is doing now; exit code 0 healthy, 1 degraded, 2 not running",
+    "verify": "prove that the files are what the service wrote, and all of it; exit code 0 proved, 1 not",
     "agent-config": "the configuration of Alloy (or another agent) for this installation",
     "demo": "a simulated SQreamDB, the service, and a live view; needs no database",
     "simulate": "a simulated SQreamDB alone",

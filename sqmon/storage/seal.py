@@ -13,14 +13,12 @@ at that place, so the SHA-256 of the newest seal of a stream, its head, vouches 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
 from sqmon.storage.writer import Sealed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 _KEYS = (*Sealed._fields, "prev")
 
@@ -56,10 +54,10 @@ class Chain:
 
 
 class Break(NamedTuple):
-    """Two seals that follow each other in a stream although the second is not chained to the first; their files."""
+    """Two seals that follow each other in a stream although the second is not chained to the first."""
 
-    before: str
-    file: str
+    before: Mapping[str, Any]
+    seal: Mapping[str, Any]
 
 
 def breaks(seals: Iterable[Mapping[str, Any]]) -> Iterator[Break]:
@@ -72,5 +70,5 @@ def breaks(seals: Iterable[Mapping[str, Any]]) -> Iterator[Break]:
     for seal in seals:
         stream = stream_of(seal["file"])
         if stream in last and "prev" in seal and seal["prev"] != digest(last[stream]):
-            yield Break(last[stream]["file"], seal["file"])
+            yield Break(last[stream], seal)
         last[stream] = seal

@@ -12,13 +12,18 @@ from typing import Any
 import pytest
 
 from sqmon.storage.recount import recounted, run_of
-from sqmon.storage.seal import Break, Chain, breaks, canonical, digest
+from sqmon.storage.seal import Chain, breaks, canonical, digest
 from sqmon.storage.writer import Sealed
 
 
 def sealed(stream: str, number: int) -> Sealed:
     """Return what the writer of a segment says at its end."""
     return Sealed(f"{stream}/{stream}-{number}.jsonl", number, 9, 1, number, f"{number:064x}")
+
+
+def broken(seals: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return the files on both sides of every break."""
+    return [(found.before["file"], found.seal["file"]) for found in breaks(seals)]
 
 
 def chained(chain: Chain) -> list[dict[str, Any]]:
@@ -47,7 +52,7 @@ def test_each_stream_has_a_chain_that_goes_on_after_a_restart() -> None:
     after = chained(Chain(heads))
 
     assert [None, None] == [seal["prev"] for seal in before[:2]]
-    assert [] == list(breaks(before + after))
+    assert [] == broken(before + after)
 
 
 @pytest.mark.parametrize("place", range(10))
@@ -61,9 +66,9 @@ def test_every_change_of_a_seal_breaks_the_chain(place: int) -> None:
     added = [*seals[: place + 1], Chain({}).link(sealed(stream, 77)), *seals[place + 1 :]]
 
     if follower is not None:
-        assert Break(seals[place]["file"], follower) in list(breaks(changed))
-        assert [Break(seals[place - 2]["file"], follower)] * (place >= 2) == list(breaks(removed))
-        assert Break(f"{stream}/{stream}-77.jsonl", follower) in list(breaks(added))
+        assert (seals[place]["file"], follower) in broken(changed)
+        assert [(seals[place - 2]["file"], follower)] * (place >= 2) == broken(removed)
+        assert (f"{stream}/{stream}-77.jsonl", follower) in broken(added)
 
 
 def test_seals_of_an_older_version_are_in_no_chain() -> None:
@@ -73,8 +78,8 @@ def test_seals_of_an_older_version_are_in_no_chain() -> None:
         del seal["torn_bytes"]
     new = Chain({"m": digest(old[-1])}).link(sealed("m", 2))
 
-    assert [] == list(breaks([*old, new]))
-    assert [Break("m/m-0.jsonl", "m/m-2.jsonl")] == list(breaks([old[0], new]))
+    assert [] == broken([*old, new])
+    assert [("m/m-0.jsonl", "m/m-2.jsonl")] == broken([old[0], new])
 
 
 @pytest.mark.parametrize(

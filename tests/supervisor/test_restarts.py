@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sqmon.clock import stamp_ns
+from sqmon.delivery.verify import verify
 from sqmon.simulator import Simulator
 from sqmon.storage.reader import StreamReader
 from sqmon.storage.recount import recounted
@@ -127,6 +128,7 @@ def test_every_segment_has_a_seal_however_services_ended(simulator: Simulator, t
 
     assert len(b'{"ts":"2026') == sealed["torn_bytes"]
     assert_all_sealed(log_dir, but={max((log_dir / "sqmon").iterdir())})
+    assert [] == verify(log_dir).problems
 
 
 def test_worker_that_was_killed_has_its_segment_sealed_while_the_service_runs(simulator: Simulator, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Proof that every line is where it should be, and the transport of lines to other places."""

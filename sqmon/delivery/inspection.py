@@ -1,0 +1,148 @@
+"""One segment read from its first byte to its last: its figures, its runs of seq, and what is wrong with its lines."""
+
+from __future__ import annotations
+
+import operator
+from itertools import islice
+from pathlib import Path
+from typing import Iterator, NamedTuple, Optional
+
+import msgspec
+
+from sqmon.storage.checksum import Checksum
+from sqmon.storage.writer import Sealed
+
+_CHUNK = 1 << 20  # bytes that are read at once
+# A line begins with {"ts":"<30 characters>","seq":<digits>, so these places are fixed.
+_TS = slice(7, 37)
+_SEQ_AT = 45
+
+
+class Span(NamedTuple):
+    """Lines of one run whose seq follow each other without a hole."""
+
+    run_id: str
+    first_seq: int
+    last_seq: int
+
+
+class Fault(NamedTuple):
+    """What is wrong with a line, and the seq of that line, or of the last one before it that has a seq."""
+
+    kind: str
+    """`broken` (it is no record) or `backwards` (its `ts` is not later than that of the line before it)."""
+    seq: int
+
+
+class Inspected(NamedTuple):
+    """What was found in a segment; `sealed` has the figures that a seal of it must have."""
+
+    sealed: Sealed
+    spans: list[Span]
+    faults: list[Fault]
+
+
+class _Head(msgspec.Struct):
+    ts: str
+    seq: int
+    run_id: str
+
+
+_decode = msgspec.json.Decoder(_Head).decode
+
+
+def inspect(log_dir: Path, file: str, *, thorough: bool) -> Inspected:
+    """Read a segment; raises OSError. Each line is parsed when that is to be `thorough`, or where something is wrong.
+
+    A file that its seal proves to be as it was written needs no more than a look at the heads of its lines.
+    """
+    checksum, lines, size, torn = Checksum(), _Lines(), 0, 0
+    for data in _chunks(log_dir / file):
+        checksum.update(memoryview(data))
+        size += len(data)
+        if data.endswith(b"\n"):
+            lines.add(data, thorough=thorough)
+        else:
+            torn = len(data)
+    first, last = (lines.spans[0].first_seq, lines.spans[-1].last_seq) if lines.spans else (0, 0)
+    return Inspected(Sealed(file, lines.count, size, first, last, checksum.hexdigest(), torn), lines.spans, lines.faults)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """Yield the file in pieces of whole lines, and at its end what follows the last newline, if anything."""
+    rest: list[bytes] = []
+    with path.open("rb") as segment:
+        while True:
+            data = segment.read(_CHUNK)
+            if not data:
+                break
+            end = data.rfind(b"\n") + 1
+            if end:
+                yield b"".join((*rest, data[:end]))
+                rest = []
+            if end < len(data):
+                rest.append(data[end:])
+    if rest:
+        yield b"".join(rest)
+
+
+class _Lines:
+    """The lines of a segment so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.spans: list[Span] = []
+        self.faults: list[Fault] = []
+        self._last_ts = ""
+        self._last_seq = 0
+
+    def add(self, data: bytes, *, thorough: bool) -> None:
+        """Take whole lines."""
+        lines = data[:-1].split(b"\n")
+        self.count += len(lines)
+        if thorough or not self._add_at_once(lines):
+            for line in lines:
+                self._add(_parsed(line))
+
+    def _add_at_once(self, lines: list[bytes]) -> bool:
+        """Take lines that are all well; return False when a single one might not be."""
+        first, last = _parsed(lines[0]), _parsed(lines[-1])
+        if first is None or last is None or first.run_id != last.run_id:
+            return False
+        try:
+            numbers = [int(line[_SEQ_AT : line.index(b",", _SEQ_AT)]) for line in lines]
+        except ValueError:
+            return False
+        stamps = [line[_TS] for line in lines]
+        well = numbers == [*range(first.seq, first.seq + len(lines))] and all(map(operator.lt, stamps, islice(stamps, 1, None)))
+        if well:
+            self._note_ts(first)
+            self._add_span(Span(first.run_id, first.seq, last.seq))
+            self._last_ts, self._last_seq = last.ts, last.seq
+        return well
+
+    def _add(self, head: Optional[_Head]) -> None:
+        if head is None:
+            self.faults.append(Fault("broken", self._last_seq))
+            return
+        self._note_ts(head)
+        self._last_ts, self._last_seq = head.ts, head.seq
+        self._add_span(Span(head.run_id, head.seq, head.seq))
+
+    def _note_ts(self, head: _Head) -> None:
+        if head.ts <= self._last_ts:
+            self.faults.append(Fault("backwards", head.seq))
+
+    def _add_span(self, span: Span) -> None:
+        last = self.spans[-1] if self.spans else None
+        if last is not None and last.run_id == span.run_id and last.last_seq + 1 == span.first_seq:
+            self.spans[-1] = last._replace(last_seq=span.last_seq)
+        else:
+            self.spans.append(span)
+
+
+def _parsed(line: bytes) -> Optional[_Head]:
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
