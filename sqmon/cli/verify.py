@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the proof, or what is wrong."""
     began = time.monotonic()
-    verdict = verify(args.directory or args.log_dir or settings.default_log_dir())
+    verdict = verify(args.directory or args.log_dir or settings.log_dir_to_read())
     console = Console()
     if args.json:
         console.out(msgspec.json.encode(msgspec.to_builtins(_named(verdict))).decode(), highlight=False)

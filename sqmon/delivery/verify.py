@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Iterator, Mapping, NamedTuple, Optional
 
@@ -59,7 +60,7 @@ class Verdict(NamedTuple):
 
 
 def verify(log_dir: Path) -> Verdict:
-    """Judge every segment of the directory; raises SqmonError when there is none.
+    """Judge every segment of the directory; raises SqmonError when there is none, or when the directory can't be read.
 
     A service may be running meanwhile: what it writes after the look at the directory is left to the next time.
     """
@@ -68,6 +69,10 @@ def verify(log_dir: Path) -> Verdict:
     testimony.hear(log_dir, [f"{_EVENTS}/{path.name}" for path in segments(log_dir, _EVENTS)])
     listing = all_segments(log_dir)
     if not listing:
+        try:
+            os.scandir(log_dir).close()
+        except OSError as error:
+            raise SqmonError(f"{log_dir}: can't be read: {reason_of(error)}") from None
         raise SqmonError(f"{log_dir}: no segments here; give the --log_dir of a service")
     seals = {seal["file"]: seal for seal in testimony.seals}
     problems = [*_twice(testimony), *_broken_chains(testimony)]

@@ -287,9 +287,11 @@ def test_what_the_service_has_told_of_is_no_problem(history: History) -> None:
 
 
 def test_directory_without_segments_is_an_error(tmp_path: Path) -> None:
-    """It proves nothing."""
+    """It proves nothing, and neither does one that is not there."""
     with pytest.raises(SqmonError, match="no segments here"):
         verify(tmp_path)
+    with pytest.raises(SqmonError, match="can't be read: no such file or directory"):
+        verify(tmp_path / "absent")
 
 
 def test_file_that_cannot_be_read_is_named(history: History) -> None:
