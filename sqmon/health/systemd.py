@@ -1,4 +1,4 @@
-"""What systemd is told, in its own protocol (sd_notify): ready, what is going on, still alive, reloading, stopping."""
+"""The messages to systemd in its own protocol, sd_notify: ready, status, still alive, reloading, stopping."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import socket
 import time
 from typing import Mapping, Optional
 
+from sqmon.errors import shown
+
 
 class SystemdNotifier:
-    """Speaks to the service manager that started this process, or to nobody.
+    """Sends messages to the service manager that started this process, if there is one.
 
-    The supervisor's own loop sends everything, the watchdog's sign of life above all: a thread that sends it proves nothing.
+    The supervisor's own loop sends them all, above all the watchdog's sign of life, which proves nothing when a thread sends it.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -36,7 +38,7 @@ class SystemdNotifier:
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """The configuration is being read again; `ready` ends that."""
+        """The configuration is being read again, until `ready`."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
@@ -44,18 +46,18 @@ class SystemdNotifier:
         self._send("STOPPING=1")
 
     def alive(self, now: float, status: str) -> None:
-        """Say that the loop turns, as often as the manager wants to hear it, and `status` when it has changed."""
+        """Say that the loop is running, as often as the manager asked for, and `status` when it has changed."""
         if self._every is not None and now - self._alive_at >= self._every:
             self._alive_at = now
             self._send("WATCHDOG=1")
         if status != self._status:
             self._status = status
-            self._send(f"STATUS={status}")
+            self._send(f"STATUS={shown(status)}")
 
     def _send(self, text: str) -> None:
         if self._address is None:
             return
-        # A manager that is restarting just now must not take its services with it.
+        # A manager that is restarting must not end its services.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as messages:
             messages.setblocking(False)
             messages.sendto(text.encode(), self._address)

@@ -20,7 +20,7 @@ DISK_PATIENCE_SECONDS = 5.0
 
 _QUIET = {"poll", "segment_sealed", "worker_start"}
 _LEVELS = {"info": 20, "warning": 30, "error": 40}
-_TICK_SECONDS = 0.5
+_TICK_SECONDS = 1.0
 _ROOM_BYTES = 8 << 20
 _CLOSE_SECONDS = 3.0
 _HELD = 1000  # seals that wait until the newest of earlier services are known; the next start writes what this leaves out

@@ -1,4 +1,4 @@
-"""What becomes known of each child, told in the `sqmon` stream and remembered for `status.json`."""
+"""The journal of the children: what they do and suffer becomes events in the `sqmon` stream and counts for `status.json`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sqmon.supervisor.tally import Tally
 
 
 class Journal:
-    """Writes an event for whatever a child does or suffers, and keeps the tally of each metric."""
+    """Writes the events of all children and keeps the tally of each metric."""
 
     def __init__(self, events: EventStream, absences: Mapping[str, Absence], *, clock: Clock) -> None:
-        """`absences` says since when a metric was not seen before this start."""
+        """`absences` says since when each metric was not polled before this start."""
         self._events = events
         self._absences = dict(absences)
         self._clock = clock
         self._tallies: dict[str, Tally] = {}
 
     def tally(self, metric: str) -> Tally:
-        """Return what is known of `metric`; a metric that is new begins now."""
+        """Return the tally of `metric`, which begins now if the metric is new."""
         if metric not in self._tallies:
             self._tallies[metric] = tally = Tally(self._clock.time_ns())
             if metric in self._absences:
@@ -34,15 +34,15 @@ class Journal:
         return self._tallies[metric]
 
     def forget(self, metric: str) -> None:
-        """Let go of a metric that is polled no more."""
+        """Drop the tally of a metric that is no longer polled."""
         self._tallies.pop(metric, None)
 
     def started(self, child: Child) -> None:
-        """Tell of a new run."""
+        """Write the event of a new run."""
         self._events.write("info", "worker_start", target=child.metric.name, target_run_id=child.run_id, pid=child.pid)
 
     def not_started(self, child: Child, error: str, restart_in: float) -> None:
-        """Tell that the system gave no process."""
+        """Write the event of a run for which the system gave no process."""
         reason = f"could not be started: {error}"
         self.tally(child.metric.name).outage.failed(reason, child.run_id)
         self._events.write("error", "worker_exit", target=child.metric.name, kind="died", reason=reason, restart_in_s=round(restart_in, 1))
@@ -67,7 +67,7 @@ class Journal:
             self._pending(child, report)
 
     def ended(self, child: Child, end: Exit, restart_in: Optional[float]) -> None:
-        """Tell why a run ended, and when the next begins where that is known."""
+        """Write the event that says why a run ended and, if that is known, when the next one begins."""
         name, tally = child.metric.name, self.tally(child.metric.name)
         tally.pending, tally.disk_since = Pending("", 0), None
         if not end.planned:
@@ -93,13 +93,13 @@ class Journal:
             self._events.write("error", "login_paused", target=name, reason=end.reason, until=until)
 
     def missing(self, child: Child) -> None:
-        """Tell what is missing of a metric that is not polled any more from now on."""
+        """Write the gap that is still open when a metric ceases to be polled."""
         outage = self.tally(child.metric.name).outage
         if outage.reason:
             self._events.write("warning", "gap", target=child.metric.name, **outage.gap(self._clock.time_ns()))
 
     def status(self, child: Child) -> MetricStatus:
-        """Return what there is to say of a metric now."""
+        """Return the status of a metric as it is now."""
         tally, last = self.tally(child.metric.name), self.tally(child.metric.name).last_poll
         silent = tally.disk_silence(self._clock.monotonic())
         error = (

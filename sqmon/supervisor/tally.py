@@ -1,4 +1,4 @@
-"""From when to when a metric was not seen, so that the `sqmon` stream can say it in one event."""
+"""The tally of one metric: its counters, and the outage that the next `gap` event will report."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _LONGER_THAN = 1.5  # intervals; a worker that is back sooner has missed nothing
 
 
 class Outage:
-    """What was missed of one metric since its last good poll; made when the service starts, which is when nothing is known yet."""
+    """The time since a metric's last good poll, or since the start of the service, and the reason why polls were missed in it."""
 
     def __init__(self, started_ns: int) -> None:
         self._since_ns = started_ns
         self.reason = ""
-        """What began it; "" while no polls are missing."""
+        """The first failure; "" while no polls are missing."""
         self.latest = ""
-        """What keeps it going: the database was gone first, and now it refuses the password."""
+        """The latest failure: the database may have been gone first, and refuse the password now."""
         self.run_id = ""
         self._certain = False  # a gap, however short
 
@@ -30,20 +30,20 @@ class Outage:
         self._certain = True
 
     def failed(self, reason: str, run_id: str) -> None:
-        """Remember the first reason for the `gap`, since what follows from it tells less, and this one for those who ask now."""
+        """Note a failure: the first one becomes the reason of the `gap`, the latest one is what the status shows."""
         self.latest = reason
         if not self.reason:
             self.reason, self.run_id = reason, run_id
 
     def polled(self, now_ns: int, metric: Metric) -> Optional[dict[str, Any]]:
-        """Take note of a good poll that ended now; return the fields of a `gap` event when polls were missed before it."""
+        """Note a good poll that ended now; return the fields of a `gap` event if polls were missed before it."""
         missed = self._certain or now_ns - self._since_ns > _LONGER_THAN * 1e9 * metric.interval
         gap = self.gap(now_ns) if self.reason and missed else None
         self._since_ns, self.reason, self.latest, self._certain = now_ns, "", "", False
         return gap and {"target": metric.name, **gap}
 
     def gap(self, now_ns: int) -> dict[str, Any]:
-        """Return reason, since and until of what is missing now."""
+        """Return the reason, the beginning and the end of a gap that ends now."""
         return {
             "target_run_id": self.run_id,
             "reason": self.reason,
@@ -53,7 +53,7 @@ class Outage:
 
 
 class Tally:
-    """What has happened to one metric since the service started."""
+    """The counters of one metric since the service started."""
 
     def __init__(self, started_ns: int) -> None:
         self.polls = 0

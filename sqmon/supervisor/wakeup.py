@@ -1,4 +1,4 @@
-"""What may end the supervisor's waiting from outside: signals and other threads, each of which only leaves a byte."""
+"""The wakeup of the supervisor's loop: a signal or another thread leaves a byte and does nothing else."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _POKE = 0
 
 
 class Woken(NamedTuple):
-    """What has come since the last look."""
+    """What has arrived since the last look."""
 
     signals: list[signal.Signals]
     poked: bool
 
 
 class Wakeup:
-    """A descriptor that becomes readable when one of `numbers` arrives or somebody calls `poke`; nothing else happens then."""
+    """A descriptor that becomes readable when one of `numbers` arrives or `poke` is called."""
 
     def __init__(self, *numbers: signal.Signals) -> None:
         self._ours, self._theirs = socket.socketpair()
@@ -26,7 +26,7 @@ class Wakeup:
         self._theirs.setblocking(False)
         signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         for number in numbers:
-            # A handler has to be there for the number to be written to the descriptor.
+            # Only a signal with a handler is written to the descriptor.
             signal.signal(number, _do_nothing)
 
     def fileno(self) -> int:
@@ -39,7 +39,7 @@ class Wakeup:
             self._theirs.send(bytes([_POKE]))
 
     def take(self) -> Woken:
-        """Return what has come."""
+        """Return what has arrived."""
         try:
             numbers = self._ours.recv(1 << 16)
         except BlockingIOError:
@@ -47,7 +47,7 @@ class Wakeup:
         return Woken([signal.Signals(number) for number in numbers if number != _POKE], _POKE in numbers)
 
     def close(self) -> None:
-        """Leave signals alone from now on."""
+        """Stop listening to signals."""
         signal.set_wakeup_fd(-1)
         self._ours.close()
         self._theirs.close()
