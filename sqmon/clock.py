@@ -1,4 +1,4 @@
-"""The clocks that all other code is given, so that tests can give their own."""
+"""The clock that all other code is given, so that tests can provide their own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stamp_ns(stamp: str) -> int:
 
 
 class ClockStep(NamedTuple):
-    """A wall clock that was found behind a stamp it had given before: it was set back, or it is right only now."""
+    """A step back of the wall clock: it is behind the latest stamp, which was wrong."""
 
     newest_ns: int
     """The latest stamp so far, in nanoseconds since 1970."""
@@ -40,7 +40,7 @@ class ClockStep(NamedTuple):
 
 
 STEP_NS = 10**9
-"""A clock that is at most this far behind the latest stamp is waited for: stamps go on a nanosecond at a time. Farther is a step."""
+"""How far the clock may be behind the latest stamp before that is a step; until then, stamps increase by a nanosecond each."""
 
 
 class Clock(Protocol):

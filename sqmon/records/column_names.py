@@ -1,4 +1,4 @@
-"""Column names as the server sent them, made into keys that JSON, Loki and a human can use."""
+"""The normalisation of the server's column names into keys that JSON, Loki and people can use."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-LONGEST_NAME = 128  # a server that sends more has sent the expression instead of a name
+LONGEST_NAME = 128  # a longer name is the expression that was selected
 
 _OTHERS = re.compile(r"[^a-z0-9]+")
 
 
 def normalised(columns: Sequence[str], reserved: Iterable[str]) -> tuple[str, ...]:
-    """Lower-case ASCII keys in the same order, each unique and none of `reserved`; a clash gets `_2`, `_3`, ..."""
-    taken = dict.fromkeys(reserved, 1)  # and the last suffix tried, so that a thousand equal names don't cost a million
+    """Return lower-case ASCII keys in the same order, each unique and none of `reserved`; a clash gets `_2`, `_3`, ..."""
+    taken = dict.fromkeys(reserved, 1)  # with the last suffix tried, so that a thousand equal names don't need a million tries
     names = []
     for position, column in enumerate(columns, start=1):
         # Cut before lower(): a name of megabytes must not be copied more than once.

@@ -1,4 +1,4 @@
-"""Rows and events made into lines: a row with its metadata is a record, a record as JSON text is a line."""
+"""The encoder of rows and events: a row with its metadata is a record, a record as JSON text is a line."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 MAX_LINE = 32 * 1024 - 1  # bytes of a line, its newline included: Fluent Bit stops reading a file at a longer one
 
 PART_ROWS = 512
-"""How many rows of a poll are worked on together: enough to be fast, and few in memory."""
+"""How many rows of a poll are encoded together: enough to be fast, few enough to need little memory."""
 
 _METADATA = ("ts", "seq", "metric", "run_id", "poll", "poll_rows", truncation.KEY)
 _CHANGES = {"": b"", **{change: b',"change":"%b"' % change.encode() for change in ("added", "removed", "key")}}
 _EVENT_METADATA = ("ts", "seq", "metric", "run_id", "level", "event", truncation.KEY)
 
 _BATCH_BYTES = 120 * 1024  # below the size from which malloc maps new pages for each batch
-_LONG = 8 * 1024  # characters: rows with longer strings are encoded one by one, which bounds the memory of a batch
+_LONG = 8 * 1024  # characters; rows with longer strings are encoded one by one, which limits the memory of a batch
 
-# One call of msgspec looks at all values of a column in C; a loop here would cost more than encoding does.
+# One call of msgspec checks all values of a column in C; a loop here would take longer than the encoding.
 _Simple = Union[
     None,
     bool,
     Annotated[int, msgspec.Meta(ge=-LARGEST_INT, le=LARGEST_INT)],
-    Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)],  # Decimals pass too, NaN doesn't
+    Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)],  # Decimals pass too, NaN does not
     Annotated[str, msgspec.Meta(max_length=_LONG)],
 ]
 
@@ -54,7 +54,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
 
 class Batch(NamedTuple):
-    """Whole lines, each with its newline, whose seq run without a hole from `first_seq` to `last_seq`."""
+    """Whole lines, each with its newline, numbered without a hole from `first_seq` to `last_seq`."""
 
     data: bytes
     lines: int
@@ -63,25 +63,25 @@ class Batch(NamedTuple):
 
     @property
     def first_ts(self) -> bytes:
-        """The `ts` of the first line; stamps sort as their text does."""
+        """The `ts` of the first line; stamps sort like their text."""
         return self.data[_TS]
 
     def last_ts(self, end: int) -> bytes:
-        """The `ts` of the last line that begins before byte `end`."""
+        """Return the `ts` of the last line that begins before byte `end`."""
         start = self.data.rfind(b"\n", 0, end - 1) + 1
         return self.data[start : start + _TS.stop][_TS]
 
 
 def new_run_id(now_ns: int) -> str:
-    """An id for one process: the UTC second and four random hexadecimal digits."""
+    """Return an id for one process: the UTC second and four random hexadecimal digits."""
     return f"{_moment(now_ns // 1000):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 class Encoder:
     """The lines of one stream in one run; owns their `seq`, counted from 1, and their `ts`.
 
-    `ts` increases strictly, from `last_ns` on, but for one case: when the clock is more than a second behind the last
-    `ts`, that one was wrong. The next `ts` then is the true time, and `on_step` is told before its batch is yielded.
+    `ts` increases strictly, from `last_ns` on, with one exception: if the clock is more than a second behind the last
+    `ts`, that `ts` was wrong. The next one is the true time, and `on_step` is called before its batch is yielded.
     """
 
     def __init__(self, metric: str, run_id: str, *, last_ns: int = 0, on_step: Callable[[ClockStep], None] = lambda _: None) -> None:
@@ -93,12 +93,12 @@ class Encoder:
         self._identity = b'%b,"run_id":%b' % (_encoder.encode(metric), _encoder.encode(run_id))
         self._columns: Sequence[str] = ()
         self._shape = _Shape(())
-        self._batch_rows = 16  # until the size of a row is known
+        self._batch_rows = 16  # until the size of the rows is known
 
     def part(self, part: Result, *, poll: int, poll_rows: int, started_ns: int, change: str = "") -> Iterator[Batch]:
         """Yield the records of a part of a poll in batches of bounded size, each ready for one append; no row, no batch.
 
-        `change` says in change-only emission what has become of the rows: added, removed or key.
+        With change-only emission, `change` says what became of the rows: added, removed or key.
 
         `started_ns` is the poll's start; a row's `ts` is one nanosecond after that of the row before it. `seq` counts
         a batch as soon as it is yielded.
@@ -106,7 +106,7 @@ class Encoder:
         if part.columns != self._columns:
             reserved = (*_METADATA, "change") if change else _METADATA
             self._columns, self._shape = part.columns, _Shape(normalised(part.columns, reserved))
-        # A raw value is copied as it is, so that one field can bring the keys that are the same for all rows.
+        # A raw value is copied as it is, so one field can carry the keys that are the same for all rows.
         common = msgspec.Raw(b'%b,"poll":%d,"poll_rows":%d%b' % (self._identity, poll, poll_rows, _CHANGES[change]))
         self._begin(started_ns)
         start = 0
@@ -123,19 +123,19 @@ class Encoder:
             start += count
 
     def rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, poll: int, started_ns: int) -> Iterator[Batch]:
-        """Yield the records of a poll whose answer is there as rows, as `part` does."""
+        """Yield the records of a poll whose result is given as rows, as `part` does."""
         for part in by_column([*columns], rows).parts(PART_ROWS):
             yield from self.part(part, poll=poll, poll_rows=len(rows), started_ns=started_ns)
 
     def event(self, level: str, event: str, fields: Mapping[str, Any], *, now_ns: int) -> Batch:
-        """The one line of an event of the service's own stream."""
+        """Return the line of an event of the service's own stream."""
         self._begin(now_ns)
         common = b'%b,"level":%b,"event":%b' % (self._identity, _encoder.encode(plain(level, 16)), _encoder.encode(plain(event, 64)))
         names = normalised(tuple(fields), _EVENT_METADATA)
         return self._single(common, dict(zip(names, map(plain, fields.values()))))
 
     def _fast(self, values: list[Sequence[Any]], facts: Sequence[Facts], count: int, common: msgspec.Raw) -> Optional[Batch]:
-        """All rows in one go, or None when there is a line that must be cut or a string that is no valid text."""
+        """Return all rows, encoded together; None if a line must be cut or a string is not valid text."""
         unsure = [place for place, known in enumerate(facts) if not known.plain or known.longest > _LONG]
         if not _are_simple([values[place] for place in unsure]):
             for place in unsure:
@@ -173,8 +173,8 @@ class Encoder:
         return Batch(data, 1, self.seq, self.seq)
 
     def _begin(self, now_ns: int) -> None:
-        """Let the next `ts` be `now_ns`, or the earliest one possible while the clock is not yet there."""
-        # The rows of one poll, which come in parts, must not be what carries `ts` too far ahead of its start.
+        """Make the next `ts` `now_ns`, or the earliest possible one while the clock is behind it."""
+        # The parts of a poll have the same start: the rows of the first ones are no step of the clock.
         if self.last_ns - now_ns > STEP_NS and now_ns != self._begun_ns:
             step = ClockStep(self.last_ns, now_ns)
             self.last_ns = now_ns - 1
@@ -189,7 +189,7 @@ class Encoder:
 
 
 class _Shape:
-    """What is decided once for all rows with the same columns."""
+    """Everything that is the same for all rows with the same columns."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
@@ -200,7 +200,7 @@ class _Shape:
 
 
 def _are_simple(columns: list[Sequence[Any]]) -> bool:
-    """Whether the encoder can write all of these values as they are."""
+    """Return whether the encoder can write all of these values as they are."""
     try:
         msgspec.convert({"columns": columns}, _SimpleColumns)
     except (msgspec.ValidationError, ValueError):  # the second for a signalling NaN
@@ -217,7 +217,7 @@ def _moment(microseconds: int) -> dt.datetime:
 
 
 def _stamps(first_ns: int, count: int) -> list[str]:
-    """RFC 3339 stamps with nine digits, one nanosecond apart."""
+    """Return RFC 3339 stamps with nine digits, one nanosecond apart."""
     stamps: list[str] = []
     while count > 0:
         microsecond, nanosecond = divmod(first_ns, 1000)
@@ -230,7 +230,7 @@ def _stamps(first_ns: int, count: int) -> list[str]:
 
 
 def _lines_fit(data: bytes) -> bool:
-    """Whether every line is within MAX_LINE: hops from the last newline within reach to the next."""
+    """Return whether no line exceeds MAX_LINE, by hopping from the last newline within reach to the next."""
     start = 0
     while len(data) - start > MAX_LINE:
         start = data.rfind(b"\n", start, start + MAX_LINE) + 1

@@ -1,4 +1,4 @@
-"""Records that would be too long a line: their longest strings are cut until they fit, and the line says which."""
+"""The truncation of records that would be too long for a line: the longest strings are cut, and the line names them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 KEY = "truncated"
 
-_NAMES_BYTES = 4096  # for the names of what was cut, where hundreds of columns were
-_STUB_BYTES = 32  # of every string, where even the keys are too many
+_NAMES_BYTES = 4096  # for the names of the columns, when hundreds were cut
+_STUB_BYTES = 32  # of every string, when the keys alone are too long
 _encode = msgspec.json.Encoder().encode
 
 
 def shortened(head: msgspec.Raw, fields: Mapping[str, Plain], limit: int) -> bytes:
-    """The line of at most `limit` bytes, newline included: `head` is the raw value of "ts" and what follows it."""
+    """Return a line of at most `limit` bytes, newline included; `head` is the raw value of "ts" and what follows it."""
     size = len(_line(head, fields))
     if size <= limit:
         return _line(head, fields)
     sizes = sorted(((_size(value), name) for name, value in fields.items() if isinstance(value, str)), reverse=True)
-    # The fewest strings, cut to one common size, that make the line fit and leave no longer string untouched.
+    # Cut the fewest strings to a common size that makes the line fit and leaves no longer string untouched.
     rest = size + len(f',"{KEY}":[]') - 1
     for count, (text_size, name) in enumerate(sizes, start=1):
         rest += len(name) + 3 - text_size
@@ -44,7 +44,7 @@ def _size(text: str) -> int:
 
 
 def _prefix(text: str, size: int) -> str:
-    """The longest beginning of `text` that takes at most `size` bytes as JSON, escapes included."""
+    """Return the longest prefix of `text` that takes at most `size` bytes as JSON, escapes included."""
     low, high = 0, min(len(text), size)
     while low < high:
         middle = (low + high + 1) // 2
@@ -64,7 +64,7 @@ def _cut(fields: Mapping[str, Plain], names: set[str], size: int) -> dict[str, o
 
 
 def _stubs(head: msgspec.Raw, fields: Mapping[str, Plain], limit: int) -> dict[str, object]:
-    """The first columns with the beginnings of their strings; the others are left out, named while there is room."""
+    """Return the first columns with the beginnings of their strings; the others are left out, and named while there is room."""
     kept: dict[str, object] = {}
     names: list[str] = []
     names_size = unnamed = 0

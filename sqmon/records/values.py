@@ -1,4 +1,4 @@
-"""Values as the driver returns them, made into what strict JSON can say without losing digits."""
+"""The conversion of the driver's values into strict JSON values, without losing digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Plain = Union[None, bool, int, float, str]
 
-LARGEST_INT = 2**53  # readers of JSON that know only doubles (Loki's, JavaScript's) lose digits beyond it
+LARGEST_INT = 2**53  # readers of JSON that only have doubles (Loki, JavaScript) lose digits beyond it
 
 _TEXTS = frozenset({type(None), str})
 _AS_THEY_ARE = frozenset({type(None), bool, dt.date, dt.datetime})  # the encoder writes the last two as ISO 8601
@@ -21,7 +21,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def plain_column(values: Sequence[Any], longest: int) -> Optional[Sequence[Any]]:
-    """The values in a form that the encoder can write; None when a string exceeds `longest` characters."""
+    """Return the values in a form that the encoder can write; None if a string exceeds `longest` characters."""
     kinds = set(map(type, values))
     if kinds <= _TEXTS:
         return None if max((len(text) for text in values if text is not None), default=0) > longest else values
@@ -32,7 +32,7 @@ def plain_column(values: Sequence[Any], longest: int) -> Optional[Sequence[Any]]
 
 
 def plain(value: object, longest: int = 1 << 15) -> Plain:
-    """One JSON scalar for any Python value; strings keep at most `longest` characters."""
+    """Return a JSON scalar for any Python value; strings keep at most `longest` characters."""
     kind = type(value)
     if kind is str:
         return _text(value, longest)  # type: ignore[arg-type]
@@ -41,7 +41,7 @@ def plain(value: object, longest: int = 1 << 15) -> Plain:
     if isinstance(value, int):
         return _whole_number(int(value))
     if isinstance(value, float):
-        return float(value) if value - value == 0 else None  # what isn't 0 here is NaN or an infinity
+        return float(value) if value - value == 0 else None  # the difference is not 0 for NaN and the infinities
     if hasattr(value, "tolist"):  # numpy's scalars and arrays
         return plain(value.tolist(), longest)
     return _text(_words(value), longest)
@@ -61,7 +61,7 @@ def _text(value: Union[str, None], longest: int) -> Union[str, None]:
     try:
         text.encode()
     except UnicodeEncodeError:
-        # Through UTF-16 two halves of a pair become their character again, and a lone half becomes U+FFFD.
+        # By way of UTF-16, two halves of a pair become their character again, and a lone half becomes U+FFFD.
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
 
@@ -83,7 +83,7 @@ def _words(value: Any) -> Union[str, None]:
 
 
 def _structure(value: Any) -> str:
-    """Arrays and mappings as JSON text, since a record is flat."""
+    """Return arrays and mappings as JSON text, because a record is flat."""
     if isinstance(value, (list, tuple, set, frozenset, dict)):
         try:
             return _encode(_nested(value)).decode()

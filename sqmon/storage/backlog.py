@@ -1,4 +1,4 @@
-"""The lines that wait because their file can't be written, bounded in memory, and what is dropped past the bound."""
+"""The queue of lines that wait because their file can't be written: bounded in memory, the oldest lines are dropped past the bound."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sqmon.storage.writer import Dropped
 if TYPE_CHECKING:
     from sqmon.clock import Clock
 
-_MERGE_BYTES = 64 * 1024  # small batches that wait are joined up to here, which also makes fewer writes later
-_REPORT_S = 10.0  # while records are dropped, they are reported this often rather than at each poll
+_MERGE_BYTES = 64 * 1024  # waiting batches are merged up to this size, which also means fewer writes later
+_REPORT_S = 10.0  # while records are being dropped, they are reported this often instead of at each poll
 
 
 class Backlog:
@@ -20,7 +20,7 @@ class Backlog:
 
     def __init__(self, limit: int, clock: Clock, on_dropped: Callable[[Dropped], None]) -> None:
         self.pending = 0  # bytes
-        self.torn = 0  # bytes of the first line that stand in the file already
+        self.torn = 0  # bytes of the first line that are in the file already
         self._limit = limit
         self._clock = clock
         self._on_dropped = on_dropped
@@ -55,7 +55,7 @@ class Backlog:
         self._batches.append(batch)
 
     def written(self, size: int) -> int:
-        """Forget `size` more bytes, now in the file; return how many lines they completed."""
+        """Forget `size` more bytes, which are in the file now; return how many lines they completed."""
         end = self.torn + size
         if end == len(self.head.data):
             self.torn = 0
@@ -65,7 +65,7 @@ class Backlog:
         return self._cut_head(whole).lines if whole else 0
 
     def shrink(self, reason: str, since_ns: int) -> None:
-        """Drop the oldest whole records until the rest is within the limit; a torn line stays, to be completed."""
+        """Drop the oldest whole records until the rest is within the limit; a torn line stays, because it has to be completed."""
         torn_line = self._take_lines(1) if self.torn else None
         while self.pending > self._limit and self._batches:
             excess = self.pending - self._limit

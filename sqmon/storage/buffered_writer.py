@@ -1,4 +1,4 @@
-"""The waiting that both kinds of writer share: what a file doesn't take now is kept in memory and tried again."""
+"""The part that both kinds of writer share: lines that a file doesn't accept are kept in memory and tried again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class BufferedWriter(ABC):
-    """Everything of a LineWriter that does not depend on the kind of file.
+    """Everything in a LineWriter that does not depend on the kind of file.
 
     Nothing raises OSError: lines that can't be written wait in a bounded buffer and go out with a later `append` or
     `tick`; past the bound the oldest whole records are dropped and reported.
@@ -65,7 +65,7 @@ class BufferedWriter(ABC):
             self._backlog.report()
 
     def _finish(self) -> None:
-        """Try for the last time, and report what could not be written."""
+        """Try one last time, and report what could not be written."""
         self._flush()
         self._backlog.give_up(self._reason, self._since_ns)
 
@@ -74,4 +74,4 @@ class BufferedWriter(ABC):
 
     @abstractmethod
     def _write_some(self) -> None:
-        """Write whole lines once, or make the step that has to come before that; raises OSError."""
+        """Make one write of whole lines, or take a step that has to come before it; raises OSError."""

@@ -1,4 +1,4 @@
-"""The SHA-256 of a file while it grows; of much data at once it is computed beside the caller."""
+"""The SHA-256 of a growing file; large amounts of data are hashed by a thread."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import threading
 from typing import Callable, Optional
 
 _LARGE = 64 * 1024  # bytes: hashing more takes longer than handing it to a thread
-_WAITING = 4  # writes that may wait to be hashed; they keep their memory for so long
+_WAITING = 4  # writes that may wait to be hashed; their memory is kept until then
 
 
 class Checksum:
-    """Takes the bytes in their order.
+    """Hashes bytes in the order in which they are given.
 
-    A quarter of the way from row to file would be this hash. hashlib works without the interpreter's lock, so the
-    first large write starts a thread that goes on hashing while the next rows are encoded; small ones never do.
+    Hashing would take a quarter of the time that a row needs to get into its file. hashlib releases the interpreter's
+    lock, so the first large write starts a thread that hashes while the next rows are encoded; small writes never do.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Checksum:
         self._thread: Optional[threading.Thread] = None
 
     def update(self, data: memoryview) -> None:
-        """Add the bytes, which must not change any more."""
+        """Add the bytes, which must not change afterwards."""
         if self._thread is None and len(data) >= _LARGE:
             self._thread = _started(self._work)
         if self._thread is None:
@@ -33,7 +33,7 @@ class Checksum:
             self._waiting.put(data)
 
     def hexdigest(self) -> str:
-        """The checksum of all bytes so far; ends the thread."""
+        """Return the checksum of all bytes so far, and end the thread."""
         if self._thread is not None:
             self._waiting.put(None)
             self._thread.join()

@@ -1,4 +1,4 @@
-"""The lock of a log directory: one service writes to it, and everybody can ask whether one does."""
+"""The lock of a log directory: only one service writes to it, and anybody can ask whether one does."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sqmon.storage.permissions import FILE_MODE, make_directory
 from sqmon.storage.writer import reason_of
 
 NAME = ".lock"
-_TRIES = 20  # `is_locked` holds what it asks for, for a moment
+_TRIES = 20  # `is_locked` holds the lock for a moment when it asks
 _PAUSE_S = 0.02
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class DirectoryLock:
-    """Held while the `with` statement lasts; the kernel releases it when the process ends, however that ends.
+    """Held while the `with` statement lasts; the kernel releases it when the process ends, in whatever way.
 
-    The directory itself is locked, too, where the file system lets that be: a lock file can be removed, and the next
-    service would make itself another.
+    The directory itself is locked as well, if the file system supports that: a lock file can be removed, and the next
+    service would create another one.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -48,10 +48,10 @@ class DirectoryLock:
         self._release()
 
     def renew(self) -> str:
-        """Take the lock again where somebody has removed, moved or replaced what it is in; call it every second or so.
+        """Take the lock again if somebody has removed, moved or replaced the directory or the file; call it every second or so.
 
         Returns what was found, in words, or "". Raises SqmonError when another service has the directory by now, and
-        OSError when it can be neither locked nor made again, so that the next call has to try once more.
+        OSError when the directory can't be locked or created, so that the next call has to try again.
         """
         found = ""
         if self._place < 0 or not _is(self._directory, self._place):
@@ -67,7 +67,7 @@ class DirectoryLock:
         return found
 
     def _take(self) -> None:
-        """Lock the directory and the file that are there now; raises OSError, BlockingIOError when another process has one of them."""
+        """Lock the current directory and file; raises OSError, BlockingIOError if another process holds one of them."""
         with contextlib.ExitStack() as undo:
             if self._place < 0 or not _is(self._directory, self._place):
                 self._release()
@@ -84,7 +84,7 @@ class DirectoryLock:
         self._place, self._file = place, file
 
     def _locked_file(self, *, optional: bool) -> int:
-        """Return the descriptor of the lock file; -1 when it can't be made because the disk is full and it is `optional`."""
+        """Return the descriptor of the lock file; -1 if it is `optional` and can't be created because the disk is full."""
         path = self._directory / NAME
         while True:
             try:
@@ -99,7 +99,7 @@ class DirectoryLock:
                 if not _is(path, file):
                     continue
                 undo.pop_all()
-            with contextlib.suppress(OSError):  # a full disk: who asks for the holder gets no number
+            with contextlib.suppress(OSError):  # on a full disk, messages lack the process id
                 os.ftruncate(file, 0)
                 os.pwrite(file, b"%d\n" % os.getpid(), 0)
             return file
@@ -128,7 +128,7 @@ def is_locked(directory: Path) -> bool:
 
 
 def _is_held(path: Path) -> Optional[bool]:
-    """Whether another process has locked the file or directory; None when this user may not even ask."""
+    """Return whether another process has locked the file or directory; None if this user may not even open it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -164,7 +164,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _is(path: Path, descriptor: int) -> bool:
-    """Whether the path leads to what is open as `descriptor`; raises OSError."""
+    """Return whether the path leads to the file that is open as `descriptor`; raises OSError."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except (FileNotFoundError, NotADirectoryError):

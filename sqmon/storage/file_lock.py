@@ -1,4 +1,4 @@
-"""A lock among processes that lives in a file beside what it protects."""
+"""A lock between processes, in a file beside the one that it protects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PAUSE_S = 0.0002
 
 
 class FileLock:
-    """Held by one process at a time; the kernel releases it when its process ends, however that ends."""
+    """Held by one process at a time; the kernel releases it when that process ends, in whatever way."""
 
     def __init__(self, path: Path, mode: int) -> None:
         self.held = False
@@ -29,7 +29,7 @@ class FileLock:
             if self._descriptor is None:
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, self._mode)
             try:
-                # Never waits in the kernel: a stopped process that holds the lock must not stop this one.
+                # This never waits in the kernel: a stopped process that holds the lock must not stop this one.
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
@@ -38,20 +38,20 @@ class FileLock:
                 continue
             self.held = True
             if not self._is_the_file():
-                self.close()  # somebody removed it: others may hold a new one
+                self.close()  # the file was removed, so others may hold a new one
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         if self.held and self._descriptor is not None:
             self.held = False
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def forget(self) -> None:
-        """Open the file anew next time; for a descriptor that somebody else has closed, and may use by now."""
+        """Open the file again next time, without closing a descriptor that other code has closed and may be using by now."""
         self.held, self._descriptor = False, None
 
     def close(self) -> None:
-        """Release it and forget the file, which stays for the others."""
+        """Release the lock and close the file, which stays for the other processes."""
         self.held = False
         if self._descriptor is not None:
             with contextlib.suppress(OSError):

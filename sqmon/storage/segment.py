@@ -1,4 +1,4 @@
-"""One segment while it is written: its descriptor, its count, its checksum."""
+"""A segment while it is being written: its descriptor, its counts, its checksum."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _TS = re.compile(rb'\{"ts":"([0-9T:-]{19})\.([0-9]{9})Z"')
 _NEWLINE = ord("\n")
-_TRIES = 1000  # names that somebody else may have taken in the same microsecond
+_TRIES = 1000  # names that other processes may have taken in the same microsecond
 
 
 class Segment:
-    """A file that this process has created and that only this process appends to."""
+    """A file that this process created and that only this process appends to."""
 
     def __init__(self, path: Path, descriptor: int, opened_at: float) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class Segment:
         self.torn = 0  # bytes after the last newline
         self.last_ts = b""
         """Of the last line, which may be unfinished."""
-        self.ranges: list[tuple[int, int]] = []  # first and last seq, without holes; a full disk makes holes
+        self.ranges: list[tuple[int, int]] = []  # first and last seq of each run without holes; a full disk makes holes
         self.opened_at = opened_at  # on the monotonic clock
         self.synced_at = opened_at
         self._descriptor = descriptor
@@ -47,7 +47,7 @@ class Segment:
         self._synced_name = False
 
     def write(self, data: memoryview) -> int:
-        """Write once, as one system call; return how many bytes went in, at least one; raises OSError."""
+        """Write with one system call and return how many bytes were written, at least one; raises OSError."""
         size = os.write(self._descriptor, data)
         self._checksum.update(data[:size])
         self.size += size
@@ -57,7 +57,7 @@ class Segment:
         return size
 
     def count(self, lines: int, first_seq: int) -> None:
-        """Note that `lines` more lines, from `first_seq` on, are complete."""
+        """Count `lines` more complete lines, from `first_seq` on."""
         if lines:
             self.lines += lines
             last_seq = first_seq + lines - 1
@@ -66,17 +66,17 @@ class Segment:
             self.ranges.append((first_seq, last_seq))
 
     def is_ours(self) -> bool:
-        """Whether the path still leads to this file and nobody else has changed its size."""
+        """Return whether the path still leads to this file and nobody else has changed its size."""
         try:
             status = self.path.lstat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
-            return True  # the descriptor still works when the directory may not be searched
+            return True  # the descriptor still works although the directory may not be searched
         return (status.st_dev, status.st_ino) == self._identity and status.st_size == self.size
 
     def fate(self) -> str:
-        """What somebody else did that lost lines of this file, in words; empty when its lines still stand."""
+        """Return what others did that lost lines of this file, in words; empty if its lines still exist."""
         try:
             status = os.fstat(self._descriptor)
         except OSError:
@@ -98,7 +98,7 @@ class Segment:
             self._synced_name = True
 
     def close(self) -> None:
-        """Close the descriptor and end the checksum; an empty file goes, since it would only cost the agent."""
+        """Close the descriptor and finish the checksum; an empty file is removed, because it would only cost the agent time."""
         self.sha256 = self._checksum.hexdigest()
         if not self.size and self.is_ours():
             with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ class Segment:
 
 
 def open_segment(log_dir: Path, metric: str, after: SegmentName, clock: Clock) -> tuple[Segment, SegmentName]:
-    """Create the next segment, with a higher number than `after` and all in its directory; raises OSError."""
+    """Create the next segment, with a higher number than `after` and than all in its directory; raises OSError."""
     directory = log_dir / metric
     make_directory(log_dir)
     make_directory(directory)
@@ -126,7 +126,7 @@ def open_segment(log_dir: Path, metric: str, after: SegmentName, clock: Clock) -
 
 
 def newest_ns(log_dir: Path, metric: str) -> int:
-    """The `ts` of the last whole line that was written to the metric's segments, in nanoseconds since 1970; 0 when there is none."""
+    """Return the `ts` of the last whole line in the metric's segments, in nanoseconds since 1970; 0 if there is none."""
     try:
         directory = log_dir / metric
         for name in reversed(in_order(metric, (entry.name for entry in directory.iterdir()))):
@@ -143,7 +143,7 @@ def newest_ns(log_dir: Path, metric: str) -> int:
 
 
 def point_current(log_dir: Path, metric: str, segment: Path) -> None:
-    """Let `current/<metric>` lead to the segment, for `tail -F`; that it can't be made is no failure."""
+    """Make `current/<metric>` a link to the segment, for `tail -F`; it is no failure if that is impossible."""
     link = log_dir / "current" / metric
     fresh = link.with_name(f".{metric}.{os.getpid()}")
     with contextlib.suppress(OSError):
@@ -155,7 +155,7 @@ def point_current(log_dir: Path, metric: str, segment: Path) -> None:
 
 
 def drop_current(log_dir: Path, metric: str, segment: Path) -> None:
-    """Remove `current/<metric>` if it leads to the segment, which nobody appends to any more."""
+    """Remove `current/<metric>` if it leads to this segment, which nobody appends to any more."""
     link = log_dir / "current" / metric
     with contextlib.suppress(OSError):
         if os.readlink(link) == _target(metric, segment):  # noqa: PTH115 - a text is compared
@@ -167,7 +167,7 @@ def _target(metric: str, segment: Path) -> str:
 
 
 def sync_directory(path: Path) -> None:
-    """Ask the disk to keep the names in a directory; raises OSError, but not where the file system (CIFS) has no such request."""
+    """Ask the disk to keep the names in a directory; raises OSError, except where the file system (CIFS) doesn't know that request."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

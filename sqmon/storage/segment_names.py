@@ -1,7 +1,7 @@
 """The names of segments: `<metric>-<UTC stamp>-<number>.jsonl`, unique within their directory.
 
-The number tells the order in which the segments of a metric were written. The stamp does so too unless the clock was set
-back in between: then a later segment has an earlier stamp, which is the true one.
+The number gives the order in which the segments of a metric were written. So does the stamp, unless the clock was set back
+in between: then a later segment has an earlier stamp, which is the true one.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
 
 class SegmentName(NamedTuple):
-    """What a name says; sorts as the segments of one metric were written."""
+    """The contents of a name; names sort in the order in which the segments of one metric were written."""
 
     number: int
-    """Higher than that of every segment that was there when this one was made."""
+    """Higher than that of every segment that existed when this one was created."""
     microseconds: int
-    """When it was made, since 1970 UTC."""
+    """When the segment was created, since 1970 UTC."""
 
     def text(self, metric: str) -> str:
-        """The file name."""
+        """Return the file name."""
         return f"{metric}-{_EPOCH + dt.timedelta(microseconds=self.microseconds):{_STAMP}}Z-{self.number:06d}.jsonl"
 
     def following(self, now_ns: int) -> SegmentName:
-        """The name of a segment that is made now, after this one."""
+        """Return the name of a segment that is created now, after this one."""
         later = self.microseconds + 1
         now = now_ns // 1000
         return SegmentName(self.number + 1, now if later - now > STEP_NS // 1000 else max(now, later))
@@ -43,7 +43,7 @@ NO_SEGMENT = SegmentName(0, 0)
 
 
 def parsed(metric: str, name: str) -> Optional[SegmentName]:
-    """What `name` says when it is exactly the name of a segment of `metric`, else None."""
+    """Return the contents of `name` if it is exactly the name of a segment of `metric`, else None."""
     match = _NAME.fullmatch(name)
     if match is None or match[1] != metric:
         return None
@@ -55,13 +55,13 @@ def parsed(metric: str, name: str) -> Optional[SegmentName]:
 
 
 def in_order(metric: str, names: Iterable[str]) -> list[str]:
-    """Those of the names that have the form of a segment of `metric`, in the order in which the segments were written."""
+    """Return the names that have the form of a segment of `metric`, in the order in which the segments were written."""
     matches = (match for match in map(_NAME.fullmatch, names) if match is not None and match[1] == metric)
-    # Stamps are compared as texts: to parse 100,000 of them takes a second.
+    # Stamps are compared as text, because parsing 100,000 of them takes a second.
     return [match[0] for match in sorted(matches, key=lambda match: (int(match[3]), match[2]))]
 
 
 def newest(directory: Path, metric: str) -> SegmentName:
-    """The name of the segment that was made last, NO_SEGMENT when there is none; raises OSError."""
+    """Return the name of the newest segment, NO_SEGMENT if there is none; raises OSError."""
     names = reversed(in_order(metric, (entry.name for entry in directory.iterdir())))
     return next(filter(None, (parsed(metric, name) for name in names)), NO_SEGMENT)

@@ -1,4 +1,4 @@
-"""Segments: the files of one stream, each with its final name from birth, appended to by one writer and then sealed."""
+"""The writer of segments, the files of one stream: each has its final name from the start, grows, and is then sealed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _FSYNC_S = 5.0
 
-# The segment itself is sound after these: the same bytes may fit later.
+# After these errors the segment itself is sound: the same bytes may fit later.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EAGAIN})
 
 
@@ -52,7 +52,7 @@ class SegmentWriter(BufferedWriter):
         return self._segment.path if self._segment else None
 
     def tick(self) -> None:
-        """Retry what waits, end a segment that is too old, fsync when due."""
+        """Retry what is waiting, seal a segment that is too old, and fsync when that is due."""
         self._flush()
         segment, now = self._segment, self._clock.monotonic()
         if segment is None or self._backlog.torn:
@@ -63,7 +63,7 @@ class SegmentWriter(BufferedWriter):
             self._sync(segment)
 
     def close(self) -> None:
-        """Try for the last time, report what could not be written, seal the active segment."""
+        """Try one last time, report what could not be written, and seal the active segment."""
         self._finish()
         if self._segment:
             self._seal(self._segment)
@@ -73,17 +73,17 @@ class SegmentWriter(BufferedWriter):
             self._abandon(self._segment)
 
     def _write_some(self) -> None:
-        """One write of whole lines, as many as the segment may take, or the step to the next; raises OSError."""
+        """Write as many whole lines as fit into the segment with one call, or go on to the next segment; raises OSError."""
         head, torn = self._backlog.head, self._backlog.torn
         data = head.data
         segment = self._segment or self._open_next()
         if head.first_ts <= segment.last_ts and not torn:
-            segment = self._open_next()  # the clock has stepped back: within a segment `ts` increases
+            segment = self._open_next()  # the clock was set back, and within a segment `ts` increases
         end = len(data)
         room = max(0, self._options.max_bytes - segment.size + torn)
         if end > room:
             end = data.rfind(b"\n", torn, room) + 1
-            if not end:  # not one whole line fits
+            if not end:  # not a single line fits
                 end = data.index(b"\n") + 1
                 if segment.size and not torn:
                     if self._rotate():
@@ -99,7 +99,7 @@ class SegmentWriter(BufferedWriter):
         segment.count(self._backlog.written(size), head.first_seq)
 
     def _rotate(self) -> bool:
-        """Go on to the next segment; False when none can be made, since a long file is better than a lost line."""
+        """Go on to the next segment; return False if none can be created, because a long file is better than a lost line."""
         try:
             self._open_next()
         except OSError as error:
@@ -108,7 +108,7 @@ class SegmentWriter(BufferedWriter):
         return True
 
     def _open_next(self) -> Segment:
-        """Open the next segment before the active one is sealed; raises OSError."""
+        """Open the next segment, then seal the active one; raises OSError."""
         previous = self._segment
         self._segment, self._newest = open_segment(self._log_dir, self._metric, self._newest, self._clock)
         self._warning = ""
@@ -131,7 +131,7 @@ class SegmentWriter(BufferedWriter):
             self._report(segment)
 
     def _abandon(self, segment: Segment) -> None:
-        """Leave a segment that can't be appended to any more; a line half in it will be written again as a whole."""
+        """Leave a segment that can no longer be appended to; a line that is half in it is written again as a whole."""
         self._backlog.torn = 0
         fate = segment.fate()
         self._leave(segment)

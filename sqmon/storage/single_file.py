@@ -1,4 +1,4 @@
-"""One file for the lines of all workers, numbered when it is full: for those who have no agent."""
+"""The writer of a single file for the lines of all workers, rotated when it is full, for sites without an agent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqmon.storage.permissions import FILE_MODE, create_file, make_directory
 from sqmon.storage.writer import Dropped, reason_of
 
 _FSYNC_S = 5.0
-_PATIENCE_S = 0.2  # others hold the lock for the time of one write, or while the disk is full
+_PATIENCE_S = 0.2  # others hold the lock for one write, which takes longer while the disk is full
 _LINE_START = b'{"ts":"'
 
 
@@ -29,9 +29,9 @@ class SingleFileWriter(BufferedWriter):
     """A LineWriter for `path`, which any number of processes may append to at the same time through this class.
 
     The lines of one batch stay together but for a rotation between two of them. A file that would exceed `max_bytes`
-    becomes PATH.1, that PATH.2 and so on to PATH.<backups>. Whoever moves the file away (logrotate) gets the lines
-    that are in it, the next ones start a new file. Half a line is cut off at once when the disk is full, and by the
-    next append, whose process ever it is, when its own was killed.
+    becomes PATH.1, that one PATH.2, and so on to PATH.<backups>. If the file is moved away (logrotate), its lines go with
+    it, and the next ones start a new file. Half a line is cut off at once when the disk is full; the half line of a
+    killed process is cut off by the next append of any process.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class SingleFileWriter(BufferedWriter):
         backups: int = 7,
         buffer_bytes: int = 8 * 1024 * 1024,
     ) -> None:
-        # Through a link, rotation would rename the link and leave its target.
+        # Rotation would rename a link and leave its target.
         self._path = Path(os.path.realpath(path))
         super().__init__(self._path.name, buffer_bytes, clock=clock, on_dropped=on_dropped)
         self._max_bytes = max_bytes
         self._backups = max(0, backups)
         self._lock = FileLock(self._path.with_name(f"{self._path.name}.lock"), FILE_MODE)
         self._descriptor: Optional[int] = None
-        self._size = 0  # of the file, valid while the lock is held
+        self._size = 0  # of the file; valid while the lock is held
         self._dirty_since: Optional[float] = None
         self._seen: Optional[tuple[int, int]] = None
 
@@ -61,7 +61,7 @@ class SingleFileWriter(BufferedWriter):
         return self._path if self._descriptor is not None else None
 
     def tick(self) -> None:
-        """Retry what waits, fsync every five seconds, let go of a file that was moved or deleted."""
+        """Retry what is waiting, fsync every five seconds, and let go of a file that was moved or deleted."""
         self._flush()
         if self._dirty_since is not None and self._clock.monotonic() - self._dirty_since >= _FSYNC_S:
             self._sync()
@@ -85,12 +85,12 @@ class SingleFileWriter(BufferedWriter):
                 self._lock.release()
         except OSError as error:
             if error.errno == errno.EBADF:
-                self._descriptor = None  # closed by a stranger, one or the other
+                self._descriptor = None  # other code has closed this descriptor or that of the lock
                 self._lock.forget()
             raise
 
     def _patience(self) -> float:
-        """How long to wait for the lock: not at all when nobody has written since it could not be had."""
+        """Return how long to wait for the lock: not at all if nobody has written since the last failure."""
         if not self._reason:
             return _PATIENCE_S
         before, self._seen = self._seen, self._state()
@@ -104,7 +104,7 @@ class SingleFileWriter(BufferedWriter):
         return status.st_ino, status.st_size
 
     def _append_some(self, descriptor: int) -> None:
-        """Append what goes in one write, while the lock is held; raises OSError."""
+        """Append whole lines with one write, while the lock is held; raises OSError."""
         data = self._backlog.head.data
         end = len(data)
         room = max(0, self._max_bytes - self._size)
@@ -124,13 +124,13 @@ class SingleFileWriter(BufferedWriter):
         if whole:
             self._backlog.written(whole)
         if size > whole:
-            # The others must not have to wait until this process can complete its line. Where that fails, the next append cuts it off.
+            # Other processes must not wait until this one can complete its line. If the cut fails, the next append makes it.
             os.ftruncate(descriptor, self._size)
         if not whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _usable(self) -> int:
-        """The descriptor of the file that `path` leads to now, which ends with a whole line; raises OSError."""
+        """Return the descriptor of the current file, which then ends with a whole line; raises OSError."""
         if self._descriptor is None or not self._is_the_file():
             self._leave()
             self._descriptor = self._open()
@@ -145,7 +145,7 @@ class SingleFileWriter(BufferedWriter):
             return create_file(self._path, os.O_RDWR)
 
     def _repair_end(self, descriptor: int) -> None:
-        """Cut off the half line of a process that was killed, and end a line that isn't ours."""
+        """Cut off the half line of a killed process, and add a newline to text that isn't ours."""
         if not self._size or os.pread(descriptor, 1, self._size - 1) == b"\n":
             return
         tail = os.pread(descriptor, MAX_LINE, max(0, self._size - MAX_LINE))
@@ -157,7 +157,7 @@ class SingleFileWriter(BufferedWriter):
             self._size += os.write(descriptor, b"\n")
 
     def _rotate(self) -> bool:
-        """Number the files anew; False when that can't be done, since a long file is better than a lost line."""
+        """Rename the files; return False if that is impossible, because a long file is better than a lost line."""
         try:
             if not self._backups:
                 self._path.unlink()
@@ -181,7 +181,7 @@ class SingleFileWriter(BufferedWriter):
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
-            return True  # the descriptor still works when the directory may not be searched
+            return True  # the descriptor still works although the directory may not be searched
 
     def _sync(self) -> None:
         self._dirty_since = None

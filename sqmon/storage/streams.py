@@ -1,4 +1,4 @@
-"""The files that the lines of a run go to, whichever kind of output was chosen."""
+"""The files of a run, for both kinds of output: segments in a directory, or a single file."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from sqmon.storage.segment_writer import SegmentWriter
 from sqmon.storage.single_file import SingleFileWriter, numbered
 from sqmon.storage.writer import Dropped, LineWriter, Sealed
 
-# Several seals must fit into a segment of the service's own stream: otherwise each seal that it tells of is one more to tell of.
+# Several seals must fit into a segment of the service's own stream; otherwise each seal would cause another one.
 _SMALLEST_SEGMENT = 4096
 
 
 class Streams(Protocol):
-    """Everything in which one kind of output differs from the other."""
+    """Everything that differs between the two kinds of output."""
 
     @property
     def place(self) -> Path:
-        """The directory or file that people look into."""
+        """The directory or file that the service names to people."""
         ...
 
     @property
     def directory(self) -> Optional[Path]:
-        """The directory that is ours, with a lock and a status; None beside a single file."""
+        """The directory that belongs to the service, with its lock and status; None for a single file."""
         ...
 
     @property
     def segments(self) -> Optional[SegmentOutput]:
-        """How large the segments in that directory get; None for a single file."""
+        """The settings of the segments in that directory; None for a single file."""
         ...
 
     def reserved(self) -> contextlib.AbstractContextManager[Optional[DirectoryLock]]:
-        """Return what keeps other services away while it is entered; entering raises SqmonError when one is there.
+        """Return a context that keeps other services away; entering it raises SqmonError if one is there.
 
-        None is a single file, which any number of services may share.
+        It gives None for a single file, which any number of services may share.
         """
         ...
 
     def writer(
         self, metric: str, *, clock: Clock, on_sealed: Callable[[Sealed], None], on_dropped: Callable[[Dropped], None]
     ) -> LineWriter:
-        """Return the writer of one stream; it makes files lazily and never raises OSError."""
+        """Return the writer of one stream; it creates files when it has lines, and never raises OSError."""
         ...
 
     def encoder(self, metric: str, run_id: str, *, on_step: Callable[[ClockStep], None]) -> Encoder:
-        """Return the encoder of one stream in a new run; `on_step` is told when the clock is behind the `ts` of a line that was written."""
+        """Return the encoder of one stream in a new run; `on_step` is called when the clock turns out to have been set back."""
         ...
 
     def newest_first(self, metric: str) -> Iterator[Path]:
@@ -62,12 +62,12 @@ class Streams(Protocol):
 
 
 def streams_of(output: Output) -> Streams:
-    """Return the files that `output` describes; nothing is made or opened yet."""
+    """Return the files that `output` describes; nothing is created or opened yet."""
     return _OneFile(output) if isinstance(output, FileOutput) else _Segments(output)
 
 
 class _Segments:
-    """A directory for each metric, below one that belongs to a single service."""
+    """Segments: a directory for each metric, below one that belongs to a single service."""
 
     def __init__(self, output: SegmentOutput) -> None:
         self._output = output
@@ -85,7 +85,7 @@ class _Segments:
         return SegmentWriter(self._output.log_dir, metric, self._options, clock=clock, on_sealed=on_sealed, on_dropped=on_dropped)
 
     def encoder(self, metric: str, run_id: str, *, on_step: Callable[[ClockStep], None]) -> Encoder:
-        """Let `ts` go on after that of the run before."""
+        """See Streams; `ts` continues after that of the run before."""
         return Encoder(metric, run_id, last_ns=newest_ns(self._output.log_dir, metric), on_step=on_step)
 
     def newest_first(self, metric: str) -> Iterator[Path]:
@@ -93,7 +93,7 @@ class _Segments:
 
 
 class _OneFile:
-    """One file for all metrics, in a directory that belongs to somebody else."""
+    """A single file for all metrics, in a directory that belongs to somebody else."""
 
     directory = segments = None
 

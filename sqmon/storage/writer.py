@@ -1,4 +1,4 @@
-"""What every end of the line promises: batches get into a file, or wait, or are dropped and reported."""
+"""The contract of all writers: a batch gets into a file, or waits, or is dropped and reported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Dropped(NamedTuple):
-    """Records that are in no file: why, in what time, and exactly which."""
+    """Records that are in no file: the reason, the time span, and exactly which ones."""
 
     reason: str
     since_ns: int
@@ -36,16 +36,16 @@ class Sealed(NamedTuple):
 
 
 class LineWriter(Protocol):
-    """The end of the line for batches: they get into a file, or wait, or are dropped and reported."""
+    """A writer of batches: each gets into a file, or waits in memory, or is dropped and reported."""
 
     @property
     def pending(self) -> int:
-        """Bytes that wait for their file."""
+        """The number of bytes that are waiting to be written."""
         ...
 
     @property
     def trouble(self) -> str:
-        """Why they wait, in words; empty when all is well."""
+        """Why they are waiting, in words; empty when all is well."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class LineWriter(Protocol):
 
     @property
     def path(self) -> Optional[Path]:
-        """The file that is appended to, None before the first line."""
+        """The file that lines are appended to; None before the first line."""
         ...
 
     def append(self, batch: Batch) -> None:
@@ -63,29 +63,29 @@ class LineWriter(Protocol):
         ...
 
     def tick(self) -> None:
-        """Do what is due; to be called twice a second while something is pending, else now and then."""
+        """Do what is due. Call it twice a second while something is pending, otherwise now and then."""
         ...
 
     def close(self) -> None:
-        """Try for the last time, report what could not be written, and leave the file."""
+        """Try one last time, report what could not be written, and let go of the file."""
         ...
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says about the error, in lower case."""
+    """Return what the system says about the error, beginning in lower case."""
     text = error.strerror or str(error)
     return text[:1].lower() + text[1:]
 
 
 def trouble_of(name: str, reason: str, warning: str, pending: int) -> str:
-    """What `trouble` says: why lines wait, or what failed without making them wait, or nothing."""
+    """Return the text of `trouble`: why lines are waiting, or what failed without making them wait, or nothing."""
     if reason:
         return f"{name}: {reason} ({_in_words(pending)} waiting)"
     return f"{name}: {warning}" if warning else ""
 
 
 def _in_words(size: int) -> str:
-    """A number of bytes for people."""
+    """Return a number of bytes as people read it."""
     for unit in ("B", "KiB"):
         if size < 1024:  # noqa: PLR2004
             return f"{size} {unit}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FakeClock:
-    """A clock at the noon of a day in 2026 that `advance` moves; `step` sets only the wall clock, as an admin does."""
+    """A clock at noon of a day in 2026 that `advance` moves; `step` sets only the wall clock, as an administrator does."""
 
     def __init__(self) -> None:
         self.now_ns = 1_795_521_600 * 10**9

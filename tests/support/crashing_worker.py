@@ -1,4 +1,4 @@
-"""A worker that polls as fast as it can until it is killed, and says after each poll what is settled.
+"""A worker that polls as fast as it can until it is killed, and prints after each poll what is settled.
 
 Usage: python -m tests.support.crashing_worker segments|file PATH RUN_ID SEED
 """
@@ -19,11 +19,11 @@ from sqmon.storage.writer import LineWriter
 
 
 def ignore(report: object) -> None:
-    """Nobody asks."""
+    """Do nothing with a report."""
 
 
 def main(kind: str, path: Path, run_id: str, seed: int) -> None:
-    """Write for ever; a poll's report is the last settled seq on a line of its own."""
+    """Write for ever; after each poll, print the last settled seq on a line of its own."""
     rng = random.Random(seed)
     clock = SystemClock()
     writer: LineWriter

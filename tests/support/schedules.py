@@ -1,4 +1,4 @@
-"""Random courses of events, each made from its seed alone, and what became of every record in them."""
+"""Random schedules of events, each made from its seed alone, and an account of every record in them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Outcome(NamedTuple):
     kills: int = 0
 
     def plus(self, other: Outcome) -> Outcome:
-        """The counts of both."""
+        """Return the sums of both."""
         return Outcome(*map(sum, zip(self, other)))
 
     @property
     def holds(self) -> bool:
-        """Whether the promise was kept."""
+        """Whether every record is accounted for."""
         return not (self.lost or self.doubled or self.torn) and self.gaps_reported == self.gaps_injected
 
 
@@ -63,11 +63,11 @@ class Lines:
             self.files[path] = path.read_bytes()
 
     def forget(self, path: Path) -> None:
-        """The file was deleted behind the service's back."""
+        """Leave out a file that somebody else than the service has deleted."""
         self.files.pop(path, None)
 
     def keys(self) -> tuple[Counter[Key], int]:
-        """How often each record is there, and how many lines within files are no records."""
+        """Return how often each record exists, and how many lines within files are no records."""
         found: Counter[Key] = Counter()
         torn = 0
         for data in self.files.values():
@@ -80,7 +80,7 @@ class Lines:
 
 
 def key_of(line: bytes) -> Key | None:
-    """The run and seq of a line, None when it isn't whole."""
+    """Return the run and seq of a line, None if it isn't whole."""
     try:
         record = json.loads(line)
     except ValueError:
@@ -118,7 +118,7 @@ class World:
         return Stream(self.log_dir, self.options, metric=metric, clock=self.clock)
 
     def step(self) -> None:
-        """One event, most often a poll."""
+        """Let one random event happen, most often a poll."""
         events: list[tuple[int, Callable[[], object]]] = [
             (30, self.poll),
             (20, self.wait),
@@ -140,7 +140,7 @@ class World:
         self.agent.turn(self.clock.monotonic())
 
     def poll(self) -> None:
-        """Rows of one metric."""
+        """Write rows of one metric."""
         self.rng.choice(self.streams).poll(self.rng.choice([1, 3, 40]), "x" * self.rng.choice([5, 50, 500]))
 
     def wait(self) -> None:
@@ -163,7 +163,7 @@ class World:
         self.agent.start(self.clock.monotonic())
 
     def agent_stall(self) -> None:
-        """Loki goes away or comes back."""
+        """Let Loki go away or come back."""
         self.agent.stalled = not self.agent.stalled
 
     def restart(self) -> None:
@@ -172,7 +172,7 @@ class World:
         self._end(number, close=True)
 
     def killed(self) -> None:
-        """A worker goes without a word: what it had in memory is gone, what it had reported as settled isn't."""
+        """Kill a worker: its memory is lost, but not what it had reported as settled."""
         self.kills += 1
         self._end(self.rng.randrange(len(self.streams)), close=False)
 
@@ -199,7 +199,7 @@ class World:
         (self.log_dir / "filler").unlink(missing_ok=True)
 
     def deleted(self) -> None:
-        """Somebody deletes the active segment."""
+        """Delete an active segment, as an administrator might."""
         path = self.rng.choice(self.streams).writer.path
         if path is not None:
             path.unlink(missing_ok=True)
@@ -253,7 +253,7 @@ class World:
 
 
 def agent_schedule(seed: int) -> Outcome:
-    """Outages, stalls, restarts and kills of agent and workers, rotation and retention, on a disk with room."""
+    """Run outages, stalls, restarts and kills of agent and workers, rotation and retention, on a disk with room."""
     with tempfile.TemporaryDirectory() as place:
         world = World(seed, Path(place) / "logs", Path(place) / "positions.yml", disk=False)
         for _ in range(world.rng.choice([20, 100, 300])):
@@ -262,7 +262,7 @@ def agent_schedule(seed: int) -> Outcome:
 
 
 def disk_schedule(seed: int) -> Outcome:
-    """The same on a small disk that is filled and freed, and whose active segments are deleted."""
+    """Run the same on a small disk that is filled and freed, and whose active segments are deleted."""
     with tempfile.TemporaryDirectory() as place, small_disk(Path(place) / "logs", size="512k") as disk:
         world = World(seed, disk, Path(place) / "positions.yml", disk=True)
         for _ in range(world.rng.choice([20, 100, 300])):
@@ -280,17 +280,17 @@ class CrashingWorker:
         self._output = b""
 
     def wait_for_report(self) -> None:
-        """Wait until it has written something."""
+        """Wait until it has reported something."""
         assert self._process.stdout is not None
         self._output += self._process.stdout.read(65536) or b""
 
     def kill(self) -> None:
-        """Kill it; nothing of it runs any more when this returns."""
+        """Kill it, and wait until it is gone."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
     def last_report(self) -> int:
-        """The last seq that it has called settled, after its death."""
+        """Return the last seq that it reported as settled; for after its death."""
         assert self._process.stdout is not None
         with self._process.stdout as stdout:
             while chunk := stdout.read(1 << 20):
@@ -299,7 +299,7 @@ class CrashingWorker:
 
 
 def reports_at_random_kill(rng: random.Random, workers: list[CrashingWorker]) -> dict[str, int]:
-    """Kill them a random time after the first report of each; what each has reported last."""
+    """Kill them a random time after the first report of each; return what each reported last."""
     for worker in workers:
         worker.wait_for_report()
     select.select([], [], [], rng.uniform(0, 0.02))
@@ -309,7 +309,7 @@ def reports_at_random_kill(rng: random.Random, workers: list[CrashingWorker]) ->
 
 
 def crash_schedule(seed: int) -> Outcome:
-    """A few generations of a real worker, each killed -9: what it had reported is there once, in order."""
+    """Run a few generations of a real worker, each killed with SIGKILL: what it had reported exists once, in order."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as place:
         log_dir = Path(place) / "logs"
@@ -318,7 +318,7 @@ def crash_schedule(seed: int) -> Outcome:
         for generation in range(rng.choice([1, 2, 4])):
             worker = CrashingWorker("segments", log_dir, f"r{generation}", rng.randrange(1 << 30))
             reported.update(reports_at_random_kill(rng, [worker]))
-            # No later generation has touched what an earlier one has left.
+            # No later generation has touched what an earlier one left.
             assert all(path.read_bytes() == data for path, data in before.items())
             before = {path: path.read_bytes() for path in log_dir.glob("*/*.jsonl")}
         lines = Lines(log_dir)
@@ -327,7 +327,7 @@ def crash_schedule(seed: int) -> Outcome:
 
 
 def file_schedule(seed: int) -> Outcome:
-    """Three real workers that share one file, killed -9 together, twice."""
+    """Run three real workers that share one file, killed together with SIGKILL, twice."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "all.jsonl"
@@ -346,7 +346,7 @@ def file_schedule(seed: int) -> Outcome:
 
 
 def checked(there: Counter[Key], torn: int, reported: dict[str, int]) -> Outcome:
-    """The outcome for runs that have all been killed: from 1 without a hole, at least to what they reported."""
+    """Return the outcome for runs that were all killed: seq without a hole from 1, at least to what they reported."""
     lost = 0
     for run_id, last in reported.items():
         seqs = [seq for run, seq in there if run == run_id]
