@@ -1,4 +1,4 @@
-"""Write the rules and the dashboards."""
+"""`python -m alloy.source`: writes the rules and the dashboards."""
 
 from __future__ import annotations
 

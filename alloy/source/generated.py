@@ -1,4 +1,4 @@
-"""The files that are made from this source, by their path below `alloy/`."""
+"""The files that this source generates, by their path below `alloy/`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LogQL made of the names that the catalogue knows, so that each query copes with every name a server gives to a column."""
+"""LogQL queries, built from the catalogue so that each reads a column under every name that a server gives to it."""
 
 from __future__ import annotations
 

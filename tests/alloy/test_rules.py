@@ -106,6 +106,7 @@ FIRES: dict[str, list[Case]] = {
     "SqmonSilent": [lambda: quiet_for(360)],
     "SqmonMetricFailing": [lambda: failures(T.FAILURES)],
     "SqmonGap": [lambda: status().event("gap", "warning", target="show_locks", reason="the connection was refused", since="", until="")],
+    "SqmonDeletedUnread": [lambda: status().event("segment_deleted", "warning", file="a/b", reason="size", target="show_locks")],
     "SqmonDiskRefusesLines": [lambda: status().event("backlog", "error", target="show_locks", reason="No space left on device", bytes=100)],
     "SqmonLoginPaused": [lambda: status().event("login_paused", "error", target="show_locks", reason="wrong password", until="")],
     "SqmonConfigRejected": [lambda: status().event("config_rejected", "error", file="m.json", problems="show_lock is no metric")],
@@ -145,6 +146,7 @@ QUIET: dict[str, list[Case]] = {
     "SqmonSilent": [lambda: quiet_for(60)],
     "SqmonMetricFailing": [lambda: failures(T.FAILURES - 1), lambda: status().event("worker_exit", kind="planned", target="show_locks")],
     "SqmonGap": [lambda: Site().event("gap", "warning", at=900, target="show_locks", reason="x")],
+    "SqmonDeletedUnread": [lambda: status().event("segment_deleted", file="a/b", reason="size", target="show_locks")],
     "SqmonDiskRefusesLines": [lambda: status().event("backlog", "info", target="show_locks", reason="over", bytes=0)],
 }
 

@@ -1,4 +1,4 @@
-"""One alert rule, as Loki's ruler reads it."""
+"""An alert rule in the form that Loki's ruler reads."""
 
 from __future__ import annotations
 

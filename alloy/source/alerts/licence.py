@@ -1,4 +1,4 @@
-"""What is wrong with SQreamDB's licence: its size and its end."""
+"""The alerts about SQreamDB's licence: its size and its end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALERTS = (
         "warning",
         f"{_most('size_used_ratio')} > {_USED.warning:g}",
         summary="the licensed size is nearly used up",
-        description="{{ $value | humanizePercentage }} of it are used.",
+        description="{{ $value | humanizePercentage }} of it is used.",
         panel="Licensed size used",
     ),
     _alert(
@@ -34,7 +34,7 @@ ALERTS = (
         "critical",
         f"{_most('size_used_ratio')} > {_USED.critical:g}",
         summary="the licensed size is used up",
-        description="{{ $value | humanizePercentage }} of it are used. Delete data or get a larger licence.",
+        description="{{ $value | humanizePercentage }} of it is used. Delete data or get a larger licence.",
         panel="Licensed size used",
     ),
     _alert(
@@ -57,14 +57,14 @@ ALERTS = (
         "SqreamLicenceEndsSoon",
         "warning",
         f"{_LEFT} < {_DAYS.warning:g}",
-        summary="the licence expires",
-        description="In {{ $value }} days. Order a new one.",
+        summary="the licence expires soon",
+        description="It ends in {{ $value }} days. Order a new one.",
     ),
     _alert(
         "SqreamLicenceEndsNow",
         "critical",
         f"{_LEFT} < {_DAYS.critical:g}",
         summary="the licence is about to expire",
-        description="In {{ $value }} days.",
+        description="It ends in {{ $value }} days.",
     ),
 )

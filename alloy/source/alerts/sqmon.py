@@ -1,4 +1,4 @@
-"""What is wrong with sqmon: silence, failures, gaps, and what it was refused."""
+"""The alerts about sqmon itself: silence, failures, gaps, refusals."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ ALERTS = (
         "critical",
         _SILENT,
         summary="nothing comes from sqmon",
-        description="No line of {{ $labels.instance }} for five minutes, though sqmon writes one for each poll: it, the agent, or the way "
-        "to Loki is down.",
+        description="No line of {{ $labels.instance }} for five minutes, though sqmon writes one for each poll: sqmon, the agent or the "
+        "way to Loki is down.",
         panel="Polls per minute",
     ),
     _alert(
@@ -42,14 +42,21 @@ ALERTS = (
         "warning",
         _happened("gap", "target", "reason", over="10m"),
         summary="lines of {{ $labels.target }} are missing",
-        description="Polls were missed, or records found no place on the disk: {{ $labels.reason }}.",
+        description="Polls were missed, or records did not fit on the disk: {{ $labels.reason }}.",
+    ),
+    _alert(
+        "SqmonDeletedUnread",
+        "warning",
+        _happened("segment_deleted", "target", "reason", over="10m", level="warning"),
+        summary="segments of {{ $labels.target }} were deleted that may never have been read",
+        description="Retention by {{ $labels.reason }} had nothing else to delete. Look after the agent and Loki, or raise the limits.",
     ),
     _alert(
         "SqmonDiskRefusesLines",
         "warning",
         _happened("backlog", "target", "reason", over="5m", level="error"),
         summary="lines of {{ $labels.target }} wait in memory",
-        description="The disk takes none: {{ $labels.reason }}.",
+        description="The disk refuses them: {{ $labels.reason }}.",
     ),
     _alert(
         "SqmonLoginPaused",
@@ -64,6 +71,6 @@ ALERTS = (
         "warning",
         _happened("config_rejected", "problems", over="15m"),
         summary="sqmon's metrics file was refused",
-        description="The metrics of before go on: {{ $labels.problems }}.",
+        description="The previous metrics stay in force: {{ $labels.problems }}.",
     ),
 )

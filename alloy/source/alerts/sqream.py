@@ -1,4 +1,4 @@
-"""What is wrong with SQreamDB: locks, statements, workers, metadata."""
+"""The alerts about SQreamDB: locks, statements, workers, metadata."""
 
 from __future__ import annotations
 
@@ -8,24 +8,42 @@ from alloy.source.logql import count, events, extreme, largest, per_poll, rows
 
 _LOCK = ("statement_id", "username", "locked_object", "lock_mode")
 _STATEMENT = ("statementid", "user_name", "service")
-_ALERTS = 20  # of one rule for one cluster: more would tell nobody more
 _HELD = "Held for {{ $value | humanizeDuration }} by statement {{ $labels.statement_id }} of {{ $labels.username }}. "
 _WHO = "Statement {{ $labels.statementid }} of {{ $labels.user_name }} in service {{ $labels.service }}: "
+_NAMED = 20  # alerts of one rule for one cluster: a longer list would tell nobody more
 
 
 def _largest(query: str, value: str, *labels: str) -> str:
-    return largest(_ALERTS, query, value, *labels, per_place=True)
+    return largest(_NAMED, query, value, *labels, per_place=True)
 
 
-def _lock(where: str, seconds: float) -> str:
+def _lock(name: str, where: str, seconds: float, *, summary: str, consequence: str, panel: str) -> Alert:
+    """Return the alert for a lock that is held for too long."""
     query = rows("show_locks", *_LOCK, "is_statement_active", "lock_age_s", where=where)
-    return f"{_largest(query, 'lock_age_s', *_LOCK)} > {seconds:g}"
+    return Alert(
+        name,
+        "warning",
+        f"{_largest(query, 'lock_age_s', *_LOCK)} > {seconds:g}",
+        summary,
+        _HELD + consequence,
+        dashboard="locks",
+        panel=panel,
+    )
 
 
-def _statement(status: str, age: str, seconds: float) -> str:
+def _statement(name: str, severity: str, status: str, age: str, seconds: float, *, summary: str, doing: str, panel: str) -> Alert:
+    """Return the alert for a statement that is in a status for too long; the poll's own statement is never meant."""
     where = f'| statementstatus=~"(?i){status}" | is_self!="true"'
     query = rows("show_server_status", *_STATEMENT, "statementstatus", "is_self", age, where=where)
-    return f"{_largest(query, age, *_STATEMENT)} > {seconds:g}"
+    return Alert(
+        name,
+        severity,
+        f"{_largest(query, age, *_STATEMENT)} > {seconds:g}",
+        summary,
+        _WHO + doing,
+        dashboard="statements",
+        panel=panel,
+    )
 
 
 def _queue() -> str:
@@ -34,7 +52,7 @@ def _queue() -> str:
 
 
 def _node_down() -> str:
-    """Only while polls go on: a monitor that is blind has no dead workers to tell of."""
+    """Return which workers are gone, as long as polls go on: a monitor that is blind knows of no dead worker."""
     nodes = rows("show_cluster_nodes", "instance_id")
     where = '| event="poll" | target="show_cluster_nodes" | status=~"ok|empty"'
     polled = count(events("event", "target", "status", where=where))
@@ -51,22 +69,20 @@ _LATENCY = extreme("max", rows("get_leveldb_stats", "msg", "max"), "max", "msg",
 _HEARTBEAT = extreme("max", rows("show_cluster_nodes", "instance_id", "last_heartbeat"), "last_heartbeat", "instance_id")
 
 ALERTS = (
-    Alert(
-        name="SqreamOrphanedLock",
-        severity="warning",
-        expr=_lock('| is_statement_active="0"', thresholds.ORPHANED_LOCK_SECONDS),
+    _lock(
+        "SqreamOrphanedLock",
+        '| is_statement_active="0"',
+        thresholds.ORPHANED_LOCK_SECONDS,
         summary="orphaned lock on {{ $labels.locked_object }}",
-        description=_HELD + "That statement is not active any more, so it will not release the lock.",
-        dashboard="locks",
+        consequence="That statement is no longer active, so it won't release the lock.",
         panel="Orphaned locks",
     ),
-    Alert(
-        name="SqreamLastingLock",
-        severity="warning",
-        expr=_lock("", thresholds.LOCK_SECONDS),
+    _lock(
+        "SqreamLastingLock",
+        "",
+        thresholds.LOCK_SECONDS,
         summary="lock on {{ $labels.locked_object }} lasts",
-        description=_HELD + "Others that need the object wait as long.",
-        dashboard="locks",
+        consequence="Others that need the object wait as long.",
         panel="Who holds what, for how long",
     ),
     Alert(
@@ -79,40 +95,44 @@ ALERTS = (
         panel="Queue per service",
         lasting="5m",
     ),
-    Alert(
-        name="SqreamStatementQueued",
-        severity="warning",
-        expr=_statement("in queue", "status_age_s", thresholds.QUEUED_SECONDS),
+    _statement(
+        "SqreamStatementQueued",
+        "warning",
+        "in queue",
+        "status_age_s",
+        thresholds.QUEUED_SECONDS,
         summary="a statement waits for its turn",
-        description=_WHO + "in the queue for {{ $value | humanizeDuration }}.",
-        dashboard="statements",
+        doing="in the queue for {{ $value | humanizeDuration }}.",
         panel="Waiting statements",
     ),
-    Alert(
-        name="SqreamStatementStuck",
-        severity="warning",
-        expr=_statement("preparing|stopping", "status_age_s", thresholds.STUCK_SECONDS),
+    _statement(
+        "SqreamStatementStuck",
+        "warning",
+        "preparing|stopping",
+        "status_age_s",
+        thresholds.STUCK_SECONDS,
         summary="a statement is stuck",
-        description=_WHO + "preparing or stopping for {{ $value | humanizeDuration }}; it may wait for a lock.",
-        dashboard="statements",
+        doing="preparing or stopping for {{ $value | humanizeDuration }}; it may wait for a lock.",
         panel="Statements that prepare or stop",
     ),
-    Alert(
-        name="SqreamStatementLong",
-        severity="warning",
-        expr=_statement("execut.*", "statement_age_s", thresholds.EXECUTING_SECONDS.warning),
+    _statement(
+        "SqreamStatementLong",
+        "warning",
+        "execut.*",
+        "statement_age_s",
+        thresholds.EXECUTING_SECONDS.warning,
         summary="a statement runs long",
-        description=_WHO + "running for {{ $value | humanizeDuration }}.",
-        dashboard="statements",
+        doing="running for {{ $value | humanizeDuration }}.",
         panel="Longest statements",
     ),
-    Alert(
-        name="SqreamStatementEndless",
-        severity="critical",
-        expr=_statement("execut.*", "statement_age_s", thresholds.EXECUTING_SECONDS.critical),
+    _statement(
+        "SqreamStatementEndless",
+        "critical",
+        "execut.*",
+        "statement_age_s",
+        thresholds.EXECUTING_SECONDS.critical,
         summary="a statement does not end",
-        description=_WHO + "running for {{ $value | humanizeDuration }}; SQreamDB's healer would take it for stuck.",
-        dashboard="statements",
+        doing="running for {{ $value | humanizeDuration }}; SQreamDB's healer would consider it stuck.",
         panel="Longest statements",
     ),
     Alert(
@@ -120,8 +140,8 @@ ALERTS = (
         severity="critical",
         expr=_node_down(),
         summary="worker {{ $labels.instance_id }} is gone",
-        description="show_cluster_nodes had it within the last hour and has it no more. Start it again; if it was taken away on purpose, "
-        "this ends within the hour.",
+        description="show_cluster_nodes listed it within the last hour and no longer does. Start it again; if it was removed on purpose, "
+        "this alert ends within the hour.",
         dashboard="overview",
         panel="Workers",
     ),

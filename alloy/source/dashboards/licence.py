@@ -1,4 +1,4 @@
-"""The panels of the licence that two dashboards show."""
+"""The panels of the licence, which two dashboards show."""
 
 from __future__ import annotations
 

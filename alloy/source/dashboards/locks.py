@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alloy.source import thresholds
-from alloy.source.dashboards.panels import Section, above, board, course, lines, listing, number, series
+from alloy.source.dashboards.panels import Section, above, board, course, lines, listing, mean, number, series
 from alloy.source.logql import NOW, SITE, extreme, largest, per_poll, rows
 
 _LOCK = ("statement_id", "username", "locked_object", "lock_mode")
@@ -31,31 +31,23 @@ def locks() -> str:
             Section(
                 "Now",
                 [
-                    number("Locks", "Mean of the polls within two minutes.", per_poll(held, "show_locks", site=SITE), decimals=1, span=5),
+                    mean("Locks", per_poll(held, "show_locks", site=SITE), span=5),
                     number("Oldest lock", "Within two minutes.", extreme("max", held, "lock_age_s"), span=5, **age),
-                    number(
+                    mean(
                         "Lasting locks now",
-                        "Held for longer than SqreamLastingLock allows, as the mean of the polls; the alert names the twenty oldest.",
                         per_poll(lasting, "show_locks", site=SITE),
-                        decimals=1,
+                        "Held for longer than SqreamLastingLock allows; the alert names the twenty oldest.",
                         thresholds=above(1),
                         span=5,
                     ),
-                    number(
+                    mean(
                         "Orphaned locks now",
-                        "Locks whose statement is not active, as the mean of the polls; SQreamDB tells from 4.7 on.",
                         per_poll(orphaned, "show_locks", site=SITE),
-                        decimals=1,
+                        "Locks whose statement is not active, which SQreamDB tells from 4.7 on.",
                         thresholds=above(1),
                         span=5,
                     ),
-                    number(
-                        "Exclusive locks",
-                        "Mean of the polls within two minutes; these are what others wait for.",
-                        per_poll(exclusive, "show_locks", site=SITE),
-                        decimals=1,
-                        span=4,
-                    ),
+                    mean("Exclusive locks", per_poll(exclusive, "show_locks", site=SITE), "These are what others wait for.", span=4),
                 ],
             ),
             Section(

@@ -1,4 +1,4 @@
-"""Metadata and licence: how fast the metadata server answers, and how long and how far the licence reaches."""
+"""The dashboard of metadata and licence: how fast the metadata server answers, and how much of the licence is left."""
 
 from __future__ import annotations
 

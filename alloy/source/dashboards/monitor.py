@@ -1,4 +1,4 @@
-"""sqmon itself: whether it polls, how late, what is missing, and what had to be started again."""
+"""The dashboard of sqmon itself: whether it polls, how late, what is missing, and what had to be restarted."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Cluster overview, in the order in which one looks for the cause when everything is slow."""
+"""The dashboard of a cluster, in the order in which to look for the cause when everything is slow."""
 
 from __future__ import annotations
 
 from alloy.source import thresholds
 from alloy.source.dashboards import licence
-from alloy.source.dashboards.panels import Section, above, board, course, listing, number, series
+from alloy.source.dashboards.panels import Section, above, board, course, listing, mean, number, series
 from alloy.source.logql import NOW, SITE, extreme, largest, per_poll, rows
 
 _STATUS = "show_server_status"
@@ -100,13 +100,7 @@ def overview() -> str:
             Section(
                 "4. Are there locks?",
                 [
-                    number(
-                        "Locks",
-                        "Mean of the polls within two minutes.",
-                        per_poll(locks, "show_locks", site=SITE),
-                        decimals=1,
-                        beside_course=True,
-                    ),
+                    mean("Locks", per_poll(locks, "show_locks", site=SITE), beside_course=True),
                     number(
                         "Oldest lock",
                         "Within two minutes.",

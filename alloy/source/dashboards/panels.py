@@ -1,4 +1,4 @@
-"""The kinds of panels that the dashboards are made of, and what all dashboards share: variables, links, refresh."""
+"""The kinds of panels, and what all dashboards share: variables, links, refresh."""
 
 from __future__ import annotations
 
@@ -92,6 +92,11 @@ def number(
         .height(_HEIGHT if beside_course else 5)
     )
     return panel if decimals is None else panel.decimals(decimals)
+
+
+def mean(title: str, expr: str, description: str = "", **more: Any) -> Panel:
+    """Return the same for what `per_poll` gives: a mean, so with a decimal place."""
+    return number(title, f"{description} Mean of the polls within two minutes.".strip(), expr, decimals=1, **more)
 
 
 def listing(

@@ -1,9 +1,9 @@
-"""Statements and queues: what runs, what waits, and what is stuck."""
+"""The dashboard of statements and queues: what runs, what waits, and what is stuck."""
 
 from __future__ import annotations
 
 from alloy.source import thresholds
-from alloy.source.dashboards.panels import Section, above, board, course, lines, listing, number, series
+from alloy.source.dashboards.panels import Panel, Section, above, board, course, lines, listing, mean, number, series
 from alloy.source.logql import SITE, extreme, largest, per_poll, rows
 
 _STATUS = "show_server_status"
@@ -24,6 +24,12 @@ def _mean(where: str, *labels: str, over: str = "2m") -> str:
     return per_poll(query, _STATUS, *labels, over=over, site=SITE)
 
 
+def _stack(title: str, which: str, where: str, label: str) -> Panel:
+    """Return how many statements there were over time, one layer for each value of a label."""
+    expr = _mean(where, label, over="$__auto")
+    return course(title, f"{which}, as the mean of the polls in each point.", expr, legend=series(label), stacked=True)
+
+
 def statements() -> str:
     """Return the dashboard."""
     executing, queued = '| statementstatus=~"(?i)execut.*"', '| statementstatus=~"(?i)in queue"'
@@ -37,14 +43,8 @@ def statements() -> str:
             Section(
                 "Now",
                 [
-                    number("Running", "Mean of the polls within two minutes.", _mean(executing), decimals=1),
-                    number(
-                        "Waiting",
-                        "Mean of the polls within two minutes.",
-                        _mean(queued),
-                        decimals=1,
-                        thresholds=above(thresholds.QUEUE_DEPTH),
-                    ),
+                    mean("Running", _mean(executing)),
+                    mean("Waiting", _mean(queued), thresholds=above(thresholds.QUEUE_DEPTH)),
                     number(
                         "Longest running",
                         "Within two minutes.",
@@ -96,13 +96,7 @@ def statements() -> str:
             Section(
                 "Over time",
                 [
-                    course(
-                        "Statements by status",
-                        "Mean of the polls in each point.",
-                        _mean("", "statementstatus", over="$__auto"),
-                        legend=series("statementstatus"),
-                        stacked=True,
-                    ),
+                    _stack("Statements by status", "In any status", "", "statementstatus"),
                     course(
                         "Queue per service",
                         "Waiting statements, as the mean of the polls in each point.",
@@ -110,20 +104,8 @@ def statements() -> str:
                         legend=series("service"),
                         thresholds=above(thresholds.QUEUE_DEPTH),
                     ),
-                    course(
-                        "Statements per user",
-                        "In any status, as the mean of the polls in each point.",
-                        _mean("", "user_name", over="$__auto"),
-                        legend=series("user_name"),
-                        stacked=True,
-                    ),
-                    course(
-                        "Running statements per database",
-                        "Mean of the polls in each point.",
-                        _mean(executing, "database_name", over="$__auto"),
-                        legend=series("database_name"),
-                        stacked=True,
-                    ),
+                    _stack("Statements per user", "In any status", "", "user_name"),
+                    _stack("Running statements per database", "Running", executing, "database_name"),
                     lines(
                         "Lines",
                         "The records, with the text of the statements.",
