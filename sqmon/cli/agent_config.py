@@ -1,4 +1,4 @@
-"""The configuration of an agent for this installation: a template of `sqmon/agents` with its four facts filled in."""
+"""`sqmon agent-config`: the configuration of an agent, a template of `sqmon/agents` with the facts of this installation filled in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHIPPED = {
 
 _LOKI_PORT, _VICTORIALOGS_PORT = 3100, 9428
 
-# What none of the files' languages has a use for of its own; `*` and its like would also be read as a pattern in a path.
+# Characters that mean nothing in any of the files' languages; `*` and its like would also be read as a pattern in a path.
 _HARMLESS = re.compile(r"[A-Za-z0-9/_.:+ -]+")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:+-]+")
 
@@ -43,21 +43,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the configuration."""
-    log_dir = (args.log_dir or settings.default_log_dir()).absolute()
-    here = Installation(log_dir, args.loki_host, args.loki_port, args.cluster, socket.gethostname())
+    """Print the configuration, and on stderr the directory in it when nobody has named one."""
+    key = "offline_dir" if args.agent == "offline" else "log_dir"
+    directory = args.log_dir or (_OFFLINE_DIR if key == "offline_dir" else settings.default_log_dir())
+    here = Installation(
+        loki_host=args.loki_host,
+        loki_port=args.loki_port,
+        cluster=args.cluster,
+        instance=socket.gethostname(),
+        **{key: directory.absolute()},
+    )
     sys.stdout.write(printed(args.agent, here))
+    if args.log_dir is None:
+        missing = "" if directory.is_dir() else ", which does not exist yet"
+        print(f"sqmon: no --log_dir was given: this is for {directory.absolute()}{missing}", file=sys.stderr)
     return exit_codes.OK
+
+
+_OFFLINE_DIR = Path("/var/lib/sqmon/offline")
 
 
 class Installation(NamedTuple):
     """What differs from one installation to the next."""
 
-    log_dir: Path
+    log_dir: Path = Path("/var/log/sqmon")
+    """Where the agent finds the segments."""
     loki_host: str = "localhost"
     loki_port: int = _LOKI_PORT
     cluster: str = ""
     instance: str = "localhost"
+    offline_dir: Path = _OFFLINE_DIR
+    """Where `offline` finds the segments that were carried out of a site."""
 
 
 def printed(name: str, installation: Installation) -> str:
@@ -66,6 +82,7 @@ def printed(name: str, installation: Installation) -> str:
     port = _VICTORIALOGS_PORT if (name, installation.loki_port) == ("vlagent", _LOKI_PORT) else installation.loki_port
     values = {
         "log_dir": str(installation.log_dir),
+        "offline_dir": str(installation.offline_dir),
         "loki_host": installation.loki_host,
         "loki_port": str(port),
         "cluster": installation.cluster or "default",
@@ -74,10 +91,11 @@ def printed(name: str, installation: Installation) -> str:
     problems = [
         f"--{key}: {value!r} can't be written into an agent's configuration; use letters, digits and . _ : + -"
         for key, value in values.items()
-        if not (_HARMLESS if key == "log_dir" else _PLAIN).fullmatch(value)
+        if not (_HARMLESS if key.endswith("_dir") else _PLAIN).fullmatch(value)
     ]
     if problems:
         raise ConfigError(problems)
+    values.update(loki_host=settings.url_host(installation.loki_host), loki_address=installation.loki_host)
     text = (_TEMPLATES / SHIPPED[name]).read_text("utf-8")
     for key, value in values.items():
         text = text.replace(f"@{key}@", value)

@@ -1,4 +1,4 @@
-"""`sqmon check`: the start-up checks alone, for people and for programs."""
+"""`sqmon check`: the start-up checks and one poll of each metric, for people and for programs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from rich.text import Text
 from sqmon.cli import exit_codes
 from sqmon.clock import SystemClock
 from sqmon.config import arguments, metrics_file, options, settings
-from sqmon.errors import ConfigError
+from sqmon.config.settings import Metric
+from sqmon.errors import ConfigError, shown
 from sqmon.ipc.check import Outcome
-from sqmon.supervisor import service, startup_checks
+from sqmon.supervisor import startup_checks
 from sqmon.supervisor.forkserver import Forkserver
 
 _SIGNS = {
@@ -42,7 +43,7 @@ def add_arguments(_: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the outcome of every check as it is known; the exit code says whether one failed."""
+    """Print the outcome of every check as soon as it is known; the exit code says whether one failed."""
     code = exit_codes.OK
     console = Console(file=sys.stdout)
     for outcome in _outcomes(args):
@@ -52,22 +53,25 @@ def run(args: argparse.Namespace) -> int:
             print(json.dumps({"check": outcome.name, "verdict": outcome.verdict, "text": outcome.text}), flush=True)
         else:
             sign, style = _SIGNS[outcome.verdict]
-            console.print(Text.assemble((f"{sign:8}", style), f"{outcome.name:24} {outcome.text}"), soft_wrap=True)
+            console.print(Text.assemble((f"{sign:8}", style), f"{outcome.name:24} {shown(outcome.text)}"), soft_wrap=True)
     return code
 
 
 def _outcomes(args: argparse.Namespace) -> Iterator[Outcome]:
     path = args.metrics_file or settings.default_metrics_file()
+    metrics: list[Metric] = []
     try:
-        yield startup_checks.check_metrics(path, metrics_file.read(path, args.query_timeout))
+        metrics = metrics_file.read(path, args.query_timeout)
+        yield startup_checks.check_metrics(path, metrics)
     except ConfigError as error:
         yield from (Outcome(startup_checks.METRICS, "failed", problem) for problem in error.problems)
+    yield from args.doubts
     if args.offline:
         return
-    if args.password_in_ps:
-        yield Outcome("password", "warning", service.PASSWORD_WARNING)
     outside = arguments.outside_of(args)
     outside.connection.password.read()
+    # A call that changes the server is left to the service, at its time.
+    polled = [metric for metric in metrics if not metric.is_command]
     clock = SystemClock()
     with contextlib.closing(Forkserver(selectors.DefaultSelector(), clock=clock, on_lost=lambda _: None)) as forkserver:
-        yield from startup_checks.check_outside(outside, forkserver=forkserver, clock=clock)
+        yield from startup_checks.check_outside(outside, forkserver=forkserver, clock=clock, polled=polled)

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from sqmon.cli import exit_codes
 from sqmon.cli.demo_view import View
-from sqmon.config import options
+from sqmon.config import converters, options
 from sqmon.config.catalogue import DEFAULT_METRICS
 from sqmon.errors import SqmonError
 from sqmon.simulator import Simulator
@@ -29,8 +29,8 @@ _STOP_SECONDS = 10.0
 
 OPTIONS = {
     "demo": (
-        options.Option("seconds", None, "end by itself after N seconds (default: at Ctrl-C)", options.positive, metavar="N"),
-        options.Option("log_dir", Path("sqmon-demo"), "directory of the demo's files", Path, metavar="DIR"),
+        options.Option("seconds", None, "end by itself after N seconds (default: at Ctrl-C)", converters.positive, metavar="N"),
+        options.Option("log_dir", Path("sqmon-demo"), "directory of the demo's files", converters.path, metavar="DIR"),
     ),
 }
 

@@ -12,8 +12,9 @@ from typing import Mapping, NoReturn, Optional, Protocol, Sequence, cast
 
 from sqmon import __version__, stdio
 from sqmon.cli import exit_codes
-from sqmon.config import options
-from sqmon.errors import ConfigError, SqmonError
+from sqmon.config import environment, options
+from sqmon.errors import ConfigError, SqmonError, shown
+from sqmon.ipc.check import Outcome
 
 COMMANDS: Mapping[str, str] = {
     "run": "check, then one worker per metric until SIGTERM or Ctrl-C",
@@ -55,9 +56,17 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     command = load(name)
     parser = parser_of(name, command)
-    options.environment_defaults(parser, command.OPTIONS, os.environ)
+    environment.set_defaults(parser, command.OPTIONS, os.environ)
     args = parser.parse_args(words)
-    args.password_in_ps = any(word.split("=")[0] == "--password" for word in words)
+    args.doubts = _doubts(words)
+    if name not in ("run", "check"):  # these have better places to tell them
+        for doubt in args.doubts:
+            print(f"sqmon: {doubt.text}", file=sys.stderr)
+    return _run(command, args)
+
+
+def _run(command: Command, args: argparse.Namespace) -> int:
+    """Return the exit code of a command, whichever way it ends."""
     try:
         return command.run(args)
     except ConfigError as error:
@@ -65,7 +74,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             print(f"sqmon: {problem}", file=sys.stderr)
         return exit_codes.FAILED
     except SqmonError as error:
-        print(f"sqmon: {error}", file=sys.stderr)
+        print(f"sqmon: {shown(str(error))}", file=sys.stderr)
         return exit_codes.FAILED
     except KeyboardInterrupt:
         return exit_codes.OK
@@ -77,6 +86,17 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         traceback.print_exc()
         print("sqmon: this is a bug; please report it with the lines above", file=sys.stderr)
         return exit_codes.BUG
+
+
+_PASSWORD_DOUBT = "other users of this host can read --password in the process list; use --password_file or SQMON_PASSWORD"
+
+
+def _doubts(words: Sequence[str]) -> list[Outcome]:
+    """Return what is doubtful about a command line and its environment, though nothing is wrong with it."""
+    doubts = [Outcome("environment", "warning", text) for text in environment.unknown(os.environ)]
+    if any(word.split("=")[0] == "--password" for word in words):
+        doubts.append(Outcome("password", "warning", _PASSWORD_DOUBT))
+    return doubts
 
 
 def load(name: str) -> Command:
@@ -95,12 +115,12 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
             "sqmon polls SQreamDB's utility functions and writes each row as one JSON line.\n\n"
             f"commands:\n{listed}\n\n`sqmon` alone is `sqmon run`; sqmon COMMAND --help lists the options of a command."
         )
-    environment = "Every option can be given as SQMON_<NAME> in the environment, and every --a_b also as --a-b."
+    epilog = "Every option can be given as SQMON_<NAME> in the environment, and every --a_b also as --a-b."
     parser = _Parser(
         prog="sqmon" if name == "run" else f"sqmon {name}",
         usage="sqmon [COMMAND] [options]" if name == "run" else None,
         description=description,
-        epilog=environment if command.OPTIONS else None,
+        epilog=epilog if command.OPTIONS else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

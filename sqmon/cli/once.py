@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import time
 from typing import BinaryIO, Optional, Sequence
@@ -11,7 +10,7 @@ from typing import BinaryIO, Optional, Sequence
 from sqmon.cli import exit_codes
 from sqmon.config import arguments, catalogue, metrics_file, options, settings
 from sqmon.config.settings import Connection, Metric, SqlMode
-from sqmon.database.client import Database
+from sqmon.database.single_polls import poll_each
 from sqmon.errors import ConfigError
 from sqmon.records.encoder import Encoder, new_run_id
 from sqmon.records.pipeline import Pipeline
@@ -30,17 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Poll each metric once and print its records."""
+    """Poll each metric once and print its records; say on stderr which failed."""
     metrics = metrics_file.read(args.metrics_file or settings.default_metrics_file(), args.query_timeout)
     chosen = select(metrics, args.metrics, args.query_timeout)
-    poll(arguments.connection_of(args), chosen, args.sql, sys.stdout.buffer)
-    return exit_codes.OK
+    failures = poll(arguments.connection_of(args), chosen, args.sql, sys.stdout.buffer)
+    for failure in failures:
+        print(f"sqmon: {failure}", file=sys.stderr)
+    return exit_codes.FAILED if failures else exit_codes.OK
 
 
 def select(metrics: list[Metric], names: Sequence[str], query_timeout: Optional[float]) -> list[Metric]:
     """Return the metrics called `names`, all for none: those of the metrics file, else functions of the catalogue. Raises ConfigError."""
     if not names:
-        return [metric for metric in metrics if not metric.is_command]
+        chosen = [metric for metric in metrics if not metric.is_command]
+        if not chosen:
+            raise ConfigError(["nothing is polled: the metrics file only names what changes the server"])
+        return chosen
     configured = {metric.name: metric for metric in metrics}
     chosen, problems = [], []
     for name in names:
@@ -57,14 +61,15 @@ def select(metrics: list[Metric], names: Sequence[str], query_timeout: Optional[
     return chosen
 
 
-def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: BinaryIO) -> None:
-    """Write the rows of each metric as records; raises DatabaseError at the first failure."""
-    with contextlib.closing(Database(connection)) as database:
-        database.connect(metrics[0].timeout)
-        for metric in metrics:
-            began = time.time_ns()
-            database.execute(metric.query, metric.timeout)
-            result = database.fetch(metric.timeout)
-            pipeline = Pipeline(metric, connection, sql, Encoder(metric.name, new_run_id(began)))
-            out.writelines(batch.data for batch in pipeline.lines(result, poll=1, now=time.monotonic(), started_ns=began))
-            out.flush()
+def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: BinaryIO) -> list[str]:
+    """Write the rows of each metric as records; return a line for each metric that failed. Raises SqmonError when a login fails."""
+    failures = []
+    for answer in poll_each(connection, metrics):
+        metric, began = answer.metric, answer.began_ns
+        if answer.result is None:
+            failures.append(f"{metric.name}: {answer.error}")
+            continue
+        pipeline = Pipeline(metric, connection, sql, Encoder(metric.name, new_run_id(began)))
+        out.writelines(batch.data for batch in pipeline.lines(answer.result, poll=1, now=time.monotonic(), started_ns=began))
+        out.flush()
+    return failures

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     settings = arguments.settings_of(args)
     relay = logs.configure(args.log_level)
     try:
-        service.run(settings, password_in_ps=args.password_in_ps)
+        service.run(settings, doubts=args.doubts)
     finally:
         relay.end(_LAST_LINES_SECONDS)
     return exit_codes.OK

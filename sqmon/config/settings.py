@@ -132,6 +132,11 @@ class Settings:
     metrics_address: str
 
 
+def url_host(host: str) -> str:
+    """Return `host` as it stands in a URL: an IPv6 address has brackets there."""
+    return f"[{host}]" if ":" in host else host
+
+
 def default_log_dir() -> Path:
     """Return /var/log/sqmon where it can be written to, else ./logs."""
     system = Path("/var/log/sqmon")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import ClassVar, Union
 
 import msgspec
 
-from sqmon.config.settings import Connection
+from sqmon.config.settings import Connection, Metric
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -18,13 +18,47 @@ class Outcome(msgspec.Struct, frozen=True):
     text: str
 
 
-class Questions(msgspec.Struct, frozen=True):
-    """What to find out; None leaves a check out."""
+class AskDatabase(msgspec.Struct, frozen=True):
+    """Whether the role can log in, and whether the worker has a GPU."""
 
-    connection: Optional[Connection]
-    allow_gpu: bool = False
-    loki: Optional[tuple[str, int]] = None
+    check: ClassVar[str] = "check_sqream_connection"
+    """The check that is to blame when no answer comes."""
+    lost: ClassVar[str] = "failed"
+    """The verdict when no answer comes."""
+    late: ClassVar[str] = "retry"
+    """The verdict when no answer comes in time."""
+    patience: ClassVar[float] = 30.0
+    """Seconds to wait for each answer."""
+    connection: Connection
+    allow_gpu: bool
 
+
+class AskPolls(msgspec.Struct, frozen=True):
+    """What comes of one poll of each metric."""
+
+    check: ClassVar[str] = "poll_metrics"
+    lost: ClassVar[str] = "failed"
+    late: ClassVar[str] = "failed"
+    patience: ClassVar[float] = 60.0
+    connection: Connection
+    metrics: list[Metric]
+
+
+class AskLoki(msgspec.Struct, frozen=True):
+    """Whether Loki is ready."""
+
+    check: ClassVar[str] = "check_loki_connection"
+    lost: ClassVar[str] = "warning"
+    late: ClassVar[str] = "warning"
+    patience: ClassVar[float] = 6.0
+    host: str
+    port: int
+
+
+UNHARMED = "records wait in the files until the agent can send them (--loki_host, --loki_port)"
+"""Why no trouble with Loki keeps the service from its start."""
+
+Question = Union[AskDatabase, AskPolls, AskLoki]
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Outcome).decode

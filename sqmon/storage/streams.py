@@ -11,6 +11,7 @@ from sqmon.clock import Clock, ClockStep
 from sqmon.config.settings import FileOutput, Output, SegmentOutput
 from sqmon.records.encoder import Encoder
 from sqmon.storage.directory_lock import DirectoryLock
+from sqmon.storage.file_check import refuse_unusable
 from sqmon.storage.reader import segments
 from sqmon.storage.segment import newest_ns
 from sqmon.storage.segment_writer import SegmentWriter
@@ -40,7 +41,7 @@ class Streams(Protocol):
         ...
 
     def reserved(self) -> contextlib.AbstractContextManager[Optional[DirectoryLock]]:
-        """Return a context that keeps other services away; entering it raises SqmonError if one is there.
+        """Return a context that keeps other services away; entering it raises SqmonError if one is there, or can never be.
 
         It gives None for a single file, which any number of services may share.
         """
@@ -102,6 +103,8 @@ class _OneFile:
         self.place = output.path
 
     def reserved(self) -> contextlib.AbstractContextManager[Optional[DirectoryLock]]:
+        """Keep nobody away, since any number of services may share the file, but refuse what can never be shared."""
+        refuse_unusable(self._output.path)
         return contextlib.nullcontext()
 
     def writer(

@@ -7,7 +7,7 @@ import os
 import selectors
 import signal
 from types import FrameType
-from typing import TYPE_CHECKING, Iterable, Optional
+from typing import TYPE_CHECKING, Iterable, Optional, Sequence
 
 from sqmon import __version__
 from sqmon.clock import SystemClock
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from sqmon.health.prometheus import PrometheusExporter
 
 
-def run(settings: Settings, *, password_in_ps: bool = False) -> None:
-    """Check, then poll until SIGTERM or SIGINT.
+def run(settings: Settings, *, doubts: Sequence[Outcome] = ()) -> None:
+    """Check, then poll until SIGTERM or SIGINT; `doubts` are outcomes of what was looked at before.
 
     Raises SqmonError before anything was written when the password, the metrics file or the directory can't be used, and after the events
     have said why when a check fails.
@@ -56,8 +56,7 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
         sealer = Sealer(streams.directory, clock=clock) if streams.directory is not None else None
         events = EventStream(streams, new_run_id(clock.time_ns()), clock=clock, sealer=sealer, listener=listener)
         events.write("info", "start", **_about(settings, streams, metrics))
-        if password_in_ps:
-            events.write("warning", "check", check="password", verdict="warning", text=PASSWORD_WARNING)
+        _pass(doubts, events)
         if before.unknown:
             events.write("warning", "check", check="earlier_polls", verdict="warning", text=_unknown(before))
         outcomes = [startup_checks.check_metrics(settings.metrics_file, metrics)]
@@ -92,9 +91,6 @@ def run(settings: Settings, *, password_in_ps: bool = False) -> None:
             exporter.close()
         if directory.ousted:
             raise SqmonError(directory.ousted)
-
-
-PASSWORD_WARNING = "other users of this host can read --password in the process list; use --password_file or SQMON_PASSWORD"
 
 
 def _unknown(before: LookBack) -> str:

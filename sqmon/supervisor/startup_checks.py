@@ -6,18 +6,16 @@ import contextlib
 import socket
 import time
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 from sqmon.clock import Clock
-from sqmon.config.settings import Metric, Outside
-from sqmon.ipc.check import Outcome, Questions, decode
+from sqmon.config.settings import Metric, Outside, url_host
+from sqmon.ipc.check import AskDatabase, AskLoki, AskPolls, Outcome, Question, decode
 from sqmon.ipc.start import PROBE
 from sqmon.supervisor.forkserver import Forkserver
 
 METRICS = "check_customer_metrics"
-CONNECTION = "check_sqream_connection"
 _RETRY_SECONDS = 1.0
-_PROBE_SECONDS = 30.0
 
 
 def check_metrics(path: Optional[Path], metrics: list[Metric]) -> Outcome:
@@ -26,15 +24,15 @@ def check_metrics(path: Optional[Path], metrics: list[Metric]) -> Outcome:
     return Outcome(METRICS, "passed", f"{path or 'no metrics file, so the built-in five'}: {listed}")
 
 
-def check_outside(outside: Outside, *, forkserver: Forkserver, clock: Clock) -> Iterator[Outcome]:
-    """Yield the outcomes of the three checks that talk to SQreamDB and Loki.
+def check_outside(outside: Outside, *, forkserver: Forkserver, clock: Clock, polled: Sequence[Metric] = ()) -> Iterator[Outcome]:
+    """Yield the outcomes of the three checks that talk to SQreamDB and Loki, and between them those of one poll of each of `polled`.
 
     A database that can't be reached is tried again until `startup_timeout` is over; a refused login never is.
     """
     give_up = clock.monotonic() + outside.startup_timeout
     while True:
-        outcomes = list(_ask(Questions(outside.connection, outside.allow_gpu), forkserver))
-        first = outcomes[0] if outcomes else Outcome(CONNECTION, "failed", "the process that should have tried ended without a word")
+        outcomes = list(_ask(AskDatabase(outside.connection, outside.allow_gpu), forkserver))
+        first = outcomes[0]
         if first.verdict != "retry":
             break
         if clock.monotonic() + _RETRY_SECONDS >= give_up:
@@ -42,27 +40,41 @@ def check_outside(outside: Outside, *, forkserver: Forkserver, clock: Clock) -> 
             break
         yield first
         time.sleep(_RETRY_SECONDS)
-    yield from outcomes or [first]
+    yield from outcomes
+    if polled and first.verdict == "passed":
+        yield from _ask(AskPolls(outside.connection, list(polled)), forkserver)
     if outside.loki is not None:
-        yield from _ask(Questions(None, loki=outside.loki), forkserver)
+        yield from _ask(AskLoki(*outside.loki), forkserver)
 
 
-def _ask(questions: Questions, forkserver: Forkserver) -> Iterator[Outcome]:
-    """Yield what a fresh process finds out; one that says nothing for too long is killed."""
+def _ask(question: Question, forkserver: Forkserver) -> Iterator[Outcome]:
+    """Yield what a fresh process finds out, at least one outcome; one that says nothing for too long is killed."""
     try:
-        process = forkserver.start(PROBE, questions)
+        process = forkserver.start(PROBE, question)
     except OSError as error:
-        yield Outcome(CONNECTION, "retry", f"the process that should try can't be started: {error.strerror or error}")
+        reason = f"the process that should ask can't be started: {error.strerror or error}"
+        yield Outcome(question.check, question.late, f"{_place(question)}: {reason}")
         return
+    answered = False
     with contextlib.closing(process):
-        process.pipe.settimeout(_PROBE_SECONDS)
+        process.pipe.settimeout(question.patience)
         try:
             while True:
                 message = process.pipe.recv(1 << 16)
                 if not message:
                     break
                 yield decode(message)
+                answered = True
         except socket.timeout:
-            yield Outcome(CONNECTION, "retry", f"no answer within {_PROBE_SECONDS:g} s")
+            answered = True
+            yield Outcome(question.check, question.late, f"{_place(question)}: no whole answer within {question.patience:g} s")
         except ConnectionResetError:  # the forkserver ended before it took the order
             pass
+    if not answered:
+        yield Outcome(question.check, question.lost, f"{_place(question)}: the process that should have asked ended without a word")
+
+
+def _place(question: Question) -> str:
+    if isinstance(question, AskLoki):
+        return f"http://{url_host(question.host)}:{question.port}"
+    return f"{question.connection.host}:{question.connection.port}"

@@ -7,42 +7,56 @@ import os
 import re
 import signal
 import socket
-from typing import Callable
+from typing import Callable, Iterator
 
-from sqmon.config.settings import Connection
+from sqmon.config.catalogue import FUNCTIONS, missing
+from sqmon.config.settings import Connection, Metric, url_host
 from sqmon.database.client import Database
-from sqmon.errors import AddressError, ConfigError, DatabaseError, LoginError, QueryTimeoutError, StatementError
-from sqmon.ipc.check import Outcome, Questions, encode
+from sqmon.database.error_texts import readable
+from sqmon.database.single_polls import Answer, poll_each
+from sqmon.errors import AddressError, ConfigError, DatabaseError, LoginError, QueryTimeoutError, SqmonError, StatementError, shown
+from sqmon.ipc.check import UNHARMED, AskDatabase, AskLoki, AskPolls, Outcome, Question, encode
+from sqmon.records.column_names import normalised
 
 _GPU_TEXTS = re.compile(r"internal runtime error|gpu-?worker|requires a gpu|cuda", re.IGNORECASE)
 _LOGIN_SECONDS = 10.0
 _SELECT_SECONDS = 5.0
-_LOKI_SECONDS = 5.0
+_POLL_SECONDS = 25.0
+_LOKI_SECONDS = 4.0
 
 
-def main(questions: Questions, pipe: socket.socket) -> None:
+def main(question: Question, pipe: socket.socket) -> None:
     """Answer with one Outcome per check; ends the process itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def tell(outcome: Outcome) -> None:
+        pipe.sendall(encode(outcome))
+
     try:
-        probe(questions, lambda outcome: pipe.sendall(encode(outcome)))
+        probe(question, tell)
+    except Exception as error:  # noqa: BLE001 - whatever it is, somebody must hear of it
+        tell(Outcome(question.check, question.lost, f"this is a bug: {type(error).__name__}: {readable(str(error))}"))
     finally:
         os._exit(0)
 
 
-def probe(questions: Questions, tell: Callable[[Outcome], None]) -> None:
+def probe(question: Question, tell: Callable[[Outcome], None]) -> None:
     """Tell the outcome of each check that was asked for, in the order in which they build on each other."""
-    if questions.connection is not None:
-        with contextlib.closing(Database(questions.connection)) as database:
-            outcome = _check_connection(database, questions.connection)
+    if isinstance(question, AskLoki):
+        tell(_check_loki(question.host, question.port))
+    elif isinstance(question, AskPolls):
+        for outcome in _polls(question.connection, question.metrics):
+            tell(outcome)
+    else:
+        with contextlib.closing(Database(question.connection)) as database:
+            outcome = _check_connection(database, question.connection)
             tell(outcome)
             if outcome.verdict == "passed":
-                tell(_check_cpu(database, allow_gpu=questions.allow_gpu))
-    if questions.loki is not None:
-        tell(_check_loki(*questions.loki))
+                tell(_check_cpu(database, allow_gpu=question.allow_gpu))
 
 
 def _check_connection(database: Database, to: Connection) -> Outcome:
-    name = "check_sqream_connection"
+    name = AskDatabase.check
     try:
         database.connect(_LOGIN_SECONDS)
     except (AddressError, LoginError, StatementError) as error:
@@ -83,18 +97,42 @@ def _check_cpu(database: Database, *, allow_gpu: bool) -> Outcome:
     )
 
 
+def _polls(to: Connection, metrics: list[Metric]) -> Iterator[Outcome]:
+    """Yield what came of a poll of each metric, or why nothing came."""
+    waiting = list(metrics)
+    try:
+        for answer in poll_each(to, metrics, longest=_POLL_SECONDS):
+            waiting.pop(0)
+            yield _poll_outcome(answer)
+    except SqmonError as error:  # there is no login any more
+        yield from (Outcome(f"poll_{metric.name}", "failed", f"was not tried: {error}") for metric in waiting)
+
+
+def _poll_outcome(answer: Answer) -> Outcome:
+    metric, result = answer.metric, answer.result
+    name, function = f"poll_{metric.name}", FUNCTIONS.get(metric.name)
+    if result is None:
+        rights = function.rights if function is not None else ""
+        hint = f" (rights that it needs: {rights})" if rights not in ("", "none") else ""
+        return Outcome(name, "failed", f"{answer.error}{hint}")
+    text = f"{result.rows} {'row' if result.rows == 1 else 'rows'} of {len(result.columns)} columns in {answer.seconds:.2f} s"
+    lacking = missing(metric.name, normalised(tuple(result.columns), ()))
+    if lacking:
+        return Outcome(name, "warning", f"{text}; alerts need {', '.join(lacking)}, which did not come")
+    return Outcome(name, "passed", text)
+
+
 def _check_loki(host: str, port: int) -> Outcome:
     import http.client  # noqa: PLC0415 - a few MB that the workers, forked from the same process, must not carry
 
-    name, url = "check_loki_connection", f"http://{host}:{port}/ready"
-    unharmed = "records wait in the files until the agent can send them (--loki_host, --loki_port)"
+    name, url = AskLoki.check, f"http://{url_host(host)}:{port}/ready"
     with contextlib.closing(http.client.HTTPConnection(host, port, timeout=_LOKI_SECONDS)) as connection:
         try:
             connection.request("GET", "/ready")
             status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            return Outcome(name, "warning", f"{url}: {reason.lower()}; {unharmed}")
+            return Outcome(name, "warning", f"{url}: {shown(reason.lower())}; {UNHARMED}")
     if status == http.client.OK:
         return Outcome(name, "passed", f"{url} answers 200")
-    return Outcome(name, "warning", f"{url} answers {status}; {unharmed}")
+    return Outcome(name, "warning", f"{url} answers {status}; {UNHARMED}")

@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -23,6 +23,7 @@ from sqmon.simulator import Simulator
 from tests.support.program import DEADLINE_SECONDS, command, ended, environment, kill_session, metrics_file, session_processes, wait_until
 
 CHECKS = ["check_customer_metrics", "check_sqream_connection", "check_sqream_on_cpu", "check_loki_connection"]
+POLLS = [f"poll_{name}" for name in catalogue.DEFAULT_METRICS]
 NO_LOKI = ("--loki_host", "127.0.0.1", "--loki_port", "1", "--startup_timeout", "0")
 
 
@@ -54,7 +55,10 @@ def test_check_tells_each_check_in_order(simulator: Simulator, tmp_path: Path) -
     end = ended("check", *address(simulator), *NO_LOKI, cwd=tmp_path)
 
     assert (end.code, end.stderr) == (0, "")
-    assert [line.split()[:2] for line in end.stdout.splitlines()] == [*(["ok", name] for name in CHECKS[:3]), ["warning", CHECKS[3]]]
+    assert [line.split()[:2] for line in end.stdout.splitlines()] == [
+        *(["ok", name] for name in (*CHECKS[:3], *POLLS)),
+        ["warning", CHECKS[3]],
+    ]
     assert [*tmp_path.iterdir()] == []
 
 
@@ -63,7 +67,7 @@ def test_check_for_programs(simulator: Simulator, tmp_path: Path) -> None:
     end = ended("check", "--json", *address(simulator), "--log_file_path", "f", cwd=tmp_path)
 
     assert (end.code, end.stderr) == (0, "")
-    assert [(told["check"], told["verdict"]) for told in records_of(end.stdout)] == [(name, "passed") for name in CHECKS[:3]]
+    assert [(told["check"], told["verdict"]) for told in records_of(end.stdout)] == [(name, "passed") for name in (*CHECKS[:3], *POLLS)]
     assert all(told["text"] for told in records_of(end.stdout))
 
 
@@ -108,7 +112,7 @@ def test_once_prints_the_records(simulator: Simulator, tmp_path: Path) -> None:
 
     assert (end.code, end.stderr) == (0, "")
     assert [(record["metric"], record["seq"]) for record in records] == [("show_locks", 1), ("show_locks", 2), ("get_license_info", 1)]
-    assert [*records[0]] == ["ts", "seq", "metric", "run_id", "poll", "poll_rows", *function.columns, *function.computed]
+    assert [*records[0]] == ["ts", "seq", "metric", "run_id", "poll", "poll_rows", *function.columns, *function.computed, "statement_hash"]
     assert [*tmp_path.iterdir()] == []
 
 
@@ -144,10 +148,58 @@ def test_once_refuses_what_is_not_polled(simulator: Simulator, tmp_path: Path, w
 
 
 def test_once_that_fails(simulator: Simulator, tmp_path: Path) -> None:
-    """A failed poll is the server's words in one line, and exit code 1."""
+    """Each metric that failed has a line with the server's words, the others are printed, and the exit code is 1."""
     simulator.set_fault("show_locks", "execute", "error", text="no\nrights")
+    simulator.set_fault("show_version", "fetch", "error", text="gone")
+    end = ended("once", *address(simulator), "show_locks", "show_version", "get_license_info", cwd=tmp_path)
 
-    assert ended("once", *address(simulator), "show_locks", cwd=tmp_path) == (1, "", f"sqmon: 127.0.0.1:{simulator.port}: no rights\n")
+    place = f"127.0.0.1:{simulator.port}"
+    assert (end.code, end.stderr) == (1, f"sqmon: show_locks: {place}: no rights\nsqmon: show_version: {place}: gone\n")
+    assert [record["metric"] for record in records_of(end.stdout)] == ["get_license_info"]
+
+
+def test_once_gives_up_when_a_login_fails(simulator: Simulator, tmp_path: Path) -> None:
+    """The next metric would only cost another login, of which five lock the role."""
+    end = ended("once", *address(simulator), cwd=tmp_path, SQMON_PASSWORD="wrong")
+
+    assert (end.code, end.stdout, end.stderr.count("\n")) == (1, "", 1)
+    assert simulator.stats()["failed_logins"] == 1
+
+
+def test_once_with_nothing_to_poll(tmp_path: Path) -> None:
+    """A metrics file may name only what changes the server."""
+    path = metrics_file(tmp_path, {"reset_leveldb_stats": {"interval": 9, "allow_state_change": True}})
+    end = ended("once", "--metrics_file", str(path), cwd=tmp_path)
+
+    assert end == (1, "", "sqmon: nothing is polled: the metrics file only names what changes the server\n")
+
+
+def test_misspelt_variable_is_told(simulator: Simulator, tmp_path: Path) -> None:
+    """By a check among its outcomes, by other commands on stderr, and nothing fails for it."""
+    told = "SQMON_HOTS in the environment is no option and is ignored; did you mean SQMON_HOST?"
+    checked = ended("check", "--offline", cwd=tmp_path, SQMON_HOTS="h")
+    once = ended("once", *address(simulator), "show_version", cwd=tmp_path, SQMON_HOTS="h")
+
+    assert (checked.code, checked.stderr) == (0, "")
+    assert f"warning environment              {told}\n" in checked.stdout
+    assert (once.code, once.stderr) == (0, f"sqmon: {told}\n")
+
+
+@pytest.mark.parametrize("words", [("check", "--offline"), ("once",), ("run",)])
+@pytest.mark.parametrize("content", [b'{"show_locks": 1' + b"0" * 400 + b"}", b"[" * 100_000, b'{"\\ud800": 1}', None])
+def test_no_content_of_the_metrics_file_is_a_bug(tmp_path: Path, words: tuple[str, ...], content: Optional[bytes]) -> None:
+    """Every command refuses it in one line, a FIFO (here None) and a path that is no text included."""
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    place.mkdir()
+    path = place / "m.json"
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    end = ended(*words, "--metrics_file", str(path), cwd=tmp_path)
+
+    assert (end.code, (end.stdout + end.stderr).count("\n")) == (1, 1)
+    assert "/\\udcff/m.json: " in end.stdout + end.stderr
 
 
 def test_reader_that_has_had_enough(simulator: Simulator, tmp_path: Path) -> None:

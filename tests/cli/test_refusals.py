@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any, Iterator, Mapping, NamedTuple, Optional
@@ -10,7 +11,7 @@ from typing import Any, Iterator, Mapping, NamedTuple, Optional
 import pytest
 
 from sqmon.simulator import Simulator
-from tests.support.program import Ended, ended, metrics_file
+from tests.support.program import POWERLESS, Ended, ended, metrics_file
 
 SECRET = "Sq-monitor-9!"
 METRICS: Mapping[str, Any] = {"show_locks": 0.2}
@@ -167,6 +168,38 @@ def test_password_file_that_is_not_there(everything: Simulator, tmp_path: Path) 
     assert told == Refused("--password_file nowhere: can't be read: No such file or directory", [])
 
 
+@pytest.mark.parametrize("kind", ["fifo", "pipe", "socket", "device", "closed directory", "no directory"])
+def test_single_file_that_can_never_be_written_to(everything: Simulator, tmp_path: Path, kind: str) -> None:
+    """It is refused before anybody logs in, and nothing waits for a reader."""
+    before = everything.stats()["logins"]
+    path = tmp_path / "all.jsonl"
+    cause = f"{path}: is not a regular file; give a file, or a directory with / at its end (--log_file_path)"
+    through: list[str] = []
+    with socket.socket(socket.AF_UNIX) as server:
+        if kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "socket":
+            server.bind(str(path))
+        elif kind in ("pipe", "device"):
+            path.symlink_to("/dev/stdout" if kind == "pipe" else "/dev/null")
+        else:
+            (tmp_path / "below").touch()
+            if kind == "closed directory":
+                (tmp_path / "below").unlink()
+                (tmp_path / "below").mkdir()
+                (tmp_path / "below" / "all.jsonl").touch()
+                (tmp_path / "below").chmod(0o500)
+                through = POWERLESS
+            path = tmp_path / "below" / "all.jsonl"
+            reason = "Permission denied" if kind == "closed directory" else "Not a directory"
+            cause = f"{path}: can't be written to, or has no room for its lock all.jsonl.lock: {reason}; give another --log_file_path"
+        words = ["--host", "127.0.0.1", "--port", str(everything.port), "--log_file_path", str(path)]
+        end = ended("run", *words, cwd=tmp_path, through=through, SQMON_PASSWORD=SECRET)
+
+    assert end == (1, "", f"sqmon: {cause}\n")
+    assert everything.stats()["logins"] == before
+
+
 def test_worker_with_a_gpu(tmp_path: Path) -> None:
     """A worker with a GPU is polled only with --allow_gpu."""
     with Simulator(gpu=True, password=SECRET) as simulator:
@@ -192,7 +225,9 @@ def test_directory_that_can_not_be_written_to(everything: Simulator, tmp_path: P
     [
         (["--port", "99999"], "argument --port: '99999' is not a port from 1 to 65535"),
         (["--port", "five"], "argument --port: 'five' is not a port from 1 to 65535"),
-        (["--segment_mb", "0"], "argument --segment_mb: '0' is not a number greater than 0"),
+        (["--segment_mb", "0"], "argument --segment_mb: '0' is not a number from 0.01 to 65536"),
+        (["--file_backups", "-1"], "argument --file_backups: '-1' is not a whole number from 0 to 1000"),
+        (["--metrics_port", "9188", "--metrics_address", "a..b"], "argument --metrics_address: 'a..b' is not a host name or an address"),
         (["--log_level", "loud"], "argument --log_level: invalid choice: 'loud'"),
         (["--pasword", "x"], "unrecognized arguments: --pasword x"),
     ],

@@ -9,7 +9,8 @@ from typing import Any, Mapping
 
 import pytest
 
-from sqmon.config import options
+from sqmon.cli import main
+from sqmon.config import converters, environment, options
 
 ORIGINAL: Mapping[str, Any] = {
     "host": "localhost",
@@ -25,11 +26,14 @@ ORIGINAL: Mapping[str, Any] = {
 }
 
 
+PATHS = ("log_dir", "log_file_path", "metrics_file", "password_file", "agent_positions")
+
+
 def parsed(*words: str, **environ: str) -> argparse.Namespace:
     """Return what `sqmon run` would make of these words and this environment."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     options.add_options(parser, options.GROUPS)
-    options.environment_defaults(parser, options.GROUPS, environ)
+    environment.set_defaults(parser, options.GROUPS, environ)
     return parser.parse_args(options.spell(words))
 
 
@@ -96,6 +100,24 @@ def test_every_option_can_come_from_the_environment(option: options.Option) -> N
     assert parsed(**{f"SQMON_{option.name.upper()}": value}) == said
 
 
+@pytest.mark.parametrize("name", PATHS)
+def test_empty_path_in_the_environment_is_wrong_usage(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """An empty path would be the working directory."""
+    assert f"SQMON_{name.upper()}: is empty; give a path, or leave it out" in refused(capsys, **{f"SQMON_{name.upper()}": ""})
+
+
+def test_other_names_of_options() -> None:
+    """The original service called the metrics file otherwise."""
+    assert parsed("--metrics_json_path", "m").metrics_file == parsed(SQMON_METRICS_JSON_PATH="m").metrics_file == Path("m")
+    assert parsed(SQMON_USERNAME="a").user == "a"
+
+
+@pytest.mark.parametrize("text", ["::1", "[::1]"])
+def test_addresses_are_known_without_brackets(text: str) -> None:
+    """Whoever makes a URL of one adds them."""
+    assert parsed("--loki_host", text).loki_host == "::1"
+
+
 def test_command_line_wins_over_the_environment() -> None:
     """An option on the command line wins over the environment."""
     args = parsed("--port", "1", "--host", "typed", SQMON_PORT="2", SQMON_HOST="set", SQMON_SERVICE="kept")
@@ -133,14 +155,29 @@ def test_nonsense_in_the_environment_is_wrong_usage(capsys: pytest.CaptureFixtur
         ("--port=-1", "'-1' is not a port from 1 to 65535"),
         ("--port 5e3", "'5e3' is not a port from 1 to 65535"),
         ("--loki_port http", "'http' is not a port from 1 to 65535"),
-        ("--segment_mb 0", "'0' is not a number greater than 0"),
-        ("--segment_mb nan", "'nan' is not a number greater than 0"),
-        ("--segment_hours inf", "'inf' is not a number greater than 0"),
-        ("--retention_days=-7", "'-7' is not a number greater than 0"),
-        ("--query_timeout soon", "'soon' is not a number greater than 0"),
-        ("--startup_timeout=-1", "'-1' is not a number greater than 0"),
+        ("--segment_mb 0.0006", "'0.0006' is not a number from 0.01 to 65536"),
+        ("--segment_mb nan", "'nan' is not a number from 0.01 to 65536"),
+        ("--segment_hours inf", "'inf' is not a number from 0.001 to 8760"),
+        ("--segment_hours 0", "'0' is not a number from 0.001 to 8760"),
+        ("--buffer_mb 1e9", "'1e9' is not a number from 0.1 to 4096"),
+        ("--retention_days=-7", "'-7' is not a number from 0.001 to 36500"),
+        ("--retention_mb 0", "'0' is not a number from 0.001 to 1000000000"),
+        ("--min_free_mb=-1", "'-1' is not a number from 0 to 1000000000"),
+        ("--query_timeout soon", "'soon' is not a number from 0.05 to 86400"),
+        ("--startup_timeout=-1", "'-1' is not a number from 0 to 86400"),
+        ("--file_backups=-1", "'-1' is not a whole number from 0 to 1000"),
+        ("--file_backups 1.5", "'1.5' is not a whole number from 0 to 1000"),
+        (f"--file_backups {'9' * 5000}", "is not a whole number from 0 to 1000"),
+        (f"--port {'9' * 5000}", "is not a port from 1 to 65535"),
+        ("--port ²", "'²' is not a port from 1 to 65535"),
+        ("--metrics_address a..b", "'a..b' is not a host name or an address"),
+        ("--loki_host http://loki:3100", "'http://loki:3100' is not a host name or an address"),
+        ("--loki_host loki/ready", "'loki/ready' is not a host name or an address"),
+        ("--host db:5000", "'db:5000' is not a host name or an address alone; the port has an option of its own"),
+        ("--host=", "'' is not a host name or an address"),
+        ("--user=", "is empty"),
         ("--fsync always", "invalid choice: 'always'"),
-        ("--log_dir=", "is not a path"),
+        *((f"--{name}=", "is empty; give a path, or leave it out") for name in PATHS),
         ("--hos h", "unrecognized arguments: --hos h"),
     ],
 )
@@ -154,7 +191,7 @@ def test_numbers() -> None:
     args = parsed("--segment_mb", "0.5", "--startup_timeout", "0", "--min_free_mb", "0", "--retention_mb", "1e3")
 
     assert (args.segment_mb, args.startup_timeout, args.min_free_mb, args.retention_mb) == (0.5, 0.0, 0.0, 1000.0)
-    assert math.isclose(options.positive("1.5"), 1.5)
+    assert math.isclose(converters.positive("1.5"), 1.5)
 
 
 def test_paths_are_paths() -> None:
@@ -172,6 +209,39 @@ def test_every_option_explains_itself() -> None:
     assert len({option.name for option in every}) == len(every)
 
 
+SERVICE_LINKS = {
+    "SQMON_SERVICE_HOST": "10.0.0.1",
+    "SQMON_SERVICE_PORT": "9188",
+    "SQMON_SERVICE_PORT_METRICS": "9188",
+    "SQMON_PORT": "tcp://10.0.0.1:9188",
+    "SQMON_PORT_9188_TCP": "tcp://10.0.0.1:9188",
+    "SQMON_PORT_9188_TCP_PROTO": "tcp",
+    "SQMON_PORT_9188_TCP_PORT": "9188",
+    "SQMON_PORT_9188_TCP_ADDR": "10.0.0.1",
+    "SQMON_METRICS_SERVICE_HOST": "10.0.0.1",
+    "SQMON_METRICS_PORT": "tcp://10.0.0.1:9188",
+}
+
+
 def test_kubernetes_may_set_what_it_likes() -> None:
-    """The SQMON_PORT that Kubernetes sets for a service called sqmon is not taken for ours."""
-    assert parsed(SQMON_PORT="tcp://10.0.0.1:9188").port == 5000
+    """Services called sqmon and sqmon-metrics there set these in every container, and mean something else by them."""
+    assert parsed(**SERVICE_LINKS) == parsed()
+    assert environment.unknown(SERVICE_LINKS) == []
+
+
+def test_misspelt_names_in_the_environment_are_told() -> None:
+    """With the name that was probably meant; names that are known, or not ours, are no matter."""
+    assert environment.unknown(
+        {"SQMON_HOTS": "h", "SQMON_XYZZY": "1", "SQMON_PORT": "5", "SQMON_JSON": "1", "HOME": "/", "SQMON_": ""}
+    ) == [
+        "SQMON_ in the environment is no option and is ignored",
+        "SQMON_HOTS in the environment is no option and is ignored; did you mean SQMON_HOST?",
+        "SQMON_XYZZY in the environment is no option and is ignored",
+    ]
+
+
+def test_options_of_every_command_are_known() -> None:
+    """One environment may serve several commands."""
+    names = {f"SQMON_{option.name.upper()}" for name in main.COMMANDS for group in main.load(name).OPTIONS.values() for option in group}
+
+    assert environment.unknown(dict.fromkeys(names, "1")) == []

@@ -16,7 +16,7 @@ from sqmon.config.file_watch import Watcher
 from sqmon.config.reload import MetricsFile
 from sqmon.errors import ConfigError, shown
 from sqmon.simulator import Simulator
-from tests.support.program import service, wait_until
+from tests.support.program import POWERLESS, service, wait_until
 
 TWO = {"show_locks": 0.2, "show_cluster_nodes": 0.2}
 
@@ -295,8 +295,7 @@ def test_what_the_path_leads_to_counts(simulator: Simulator, tmp_path: Path, cha
 def test_rights_that_come_back_withdraw_the_complaint(simulator: Simulator, tmp_path: Path) -> None:
     """A chmod alone can end the complaint about a file that can't be read."""
     (tmp_path / "metrics.json").write_text(json.dumps(TWO), "utf-8")
-    powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
-    with service(simulator.port, tmp_path / "logs", "--metrics_file", str(tmp_path / "metrics.json"), through=powerless) as run:
+    with service(simulator.port, tmp_path / "logs", "--metrics_file", str(tmp_path / "metrics.json"), through=POWERLESS) as run:
         run.wait_for_polls(*TWO)
 
         (tmp_path / "metrics.json").chmod(0)

@@ -13,13 +13,13 @@ import pytest
 
 from sqmon.clock import SystemClock
 from sqmon.config.settings import Connection
-from sqmon.ipc.check import Questions, decode
+from sqmon.ipc.check import AskDatabase, AskLoki, decode
 from sqmon.ipc.start import PROBE
 from sqmon.supervisor.forkserver import Forkserver, Process
 from tests.support.clocks import FakeClock
 from tests.support.program import wait_until
 
-NOBODY = Questions(None, loki=("127.0.0.1", 1))
+NOBODY = AskLoki("127.0.0.1", 1)
 
 
 class Harness:
@@ -79,7 +79,7 @@ def test_process_runs_tells_and_ends(harness: Harness) -> None:
 def test_arguments_of_any_size_arrive(harness: Harness) -> None:
     """A query may be longer than a message over a socket."""
     to = Connection("127.0.0.1", 1, "master", "x" * 1_000_000, "monitor")
-    process = harness.forkserver.start(PROBE, Questions(to))
+    process = harness.forkserver.start(PROBE, AskDatabase(to, allow_gpu=False))
 
     assert "the connection was refused" in decode(process.pipe.recv(1 << 16)).text
     process.close()
@@ -142,7 +142,7 @@ def test_killed_forkserver_is_replaced_by_the_next_order(harness: Harness) -> No
 
 def test_closed_lifeline_ends_a_process_that_is_stopped(harness: Harness) -> None:
     """It ends without having to do anything for it."""
-    process = harness.forkserver.start(PROBE, Questions(None, loki=("192.0.2.1", 1)))
+    process = harness.forkserver.start(PROBE, AskLoki("192.0.2.1", 1))
     harness.until(process, "pid")
     process.signal(signal.SIGSTOP)
 

@@ -21,6 +21,9 @@ STOP_SECONDS = 5.0
 _GONE_SECONDS = 2.0
 _NOBODY = "1"  # a port on which no Loki listens
 
+POWERLESS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+"""Makes root subject to the rights of files, as everybody else is."""
+
 T = TypeVar("T")
 
 
@@ -216,10 +219,13 @@ class Ended(NamedTuple):
     stderr: str
 
 
-def ended(*words: str, cwd: Path, **more: str) -> Ended:
-    """Run `sqmon` with these words and this environment to its end; AssertionError when a process of its session is left."""
+def ended(*words: str, cwd: Path, through: Sequence[str] = (), **more: str) -> Ended:
+    """Run `sqmon` with these words and this environment to its end; AssertionError when a process of its session is left.
+
+    `through` is as in `service`.
+    """
     with subprocess.Popen(
-        command(*words),
+        [*through, *command(*words)],
         cwd=cwd,
         env=environment(**more),
         stdin=subprocess.DEVNULL,

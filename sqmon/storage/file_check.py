@@ -1,0 +1,36 @@
+"""A check of the path of a single file, before a service is started that could never write to it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from sqmon.errors import SqmonError
+from sqmon.storage.file_lock import FileLock
+from sqmon.storage.permissions import FILE_MODE, make_directory
+
+# What nobody changes while the service runs; a full disk or a stopped neighbour that holds the lock is another matter.
+_FOR_GOOD = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+
+
+def refuse_unusable(path: Path) -> None:
+    """Raise SqmonError unless many processes can append to `path`: it is a regular file, or can become one, with room for its lock."""
+    place = Path(os.path.realpath(path))
+    lock = FileLock(place.with_name(f"{place.name}.lock"), FILE_MODE)
+    try:
+        # Of the path as it was given: the target of a link to a pipe, as of /dev/stdout, has a name but is no path.
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            raise SqmonError(f"{path}: is not a regular file; give a file, or a directory with / at its end (--log_file_path)")
+        make_directory(place.parent)
+        lock.acquire(0.0)
+        if place.exists():
+            os.close(os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK))
+    except OSError as error:
+        if error.errno in _FOR_GOOD:
+            text = f"{path}: can't be written to, or has no room for its lock {place.name}.lock: {error.strerror}"
+            raise SqmonError(f"{text}; give another --log_file_path") from None
+    finally:
+        lock.release()
+        lock.close()
