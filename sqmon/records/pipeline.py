@@ -51,7 +51,6 @@ class Pipeline:
     def _worked(self, result: Result, started_ns: int) -> Iterator[Result]:
         """The result in parts, with the computed columns and without secrets; at least one part, so that the columns are known."""
         when = self._computation.at(started_ns)
-        self._sql.begin()
         for part in result.parts(PART_ROWS):
             completed = self._computation.extended(part, when)
             yield self._sql.applied(completed)

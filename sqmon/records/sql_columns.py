@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from sqmon.config.settings import SqlMode
 from sqmon.records.column_names import normalised
 from sqmon.records.sql_text import masked, statement_hash, without_secrets
+from sqmon.records.values import plain
 from sqmon.result import Facts, Result
 
 NAMES = frozenset(
@@ -19,24 +20,19 @@ HASH = "statement_hash"
 _REWRITE: Mapping[SqlMode, Callable[[str], Optional[str]]] = {"full": without_secrets, "masked": masked, "none": lambda _: None}
 _REMEMBERED_CHARACTERS = 1 << 20
 
-Worked = tuple[Optional[str], str]
-"""What is left of a text, and its hash."""
-
 
 class SqlColumns:
-    """Works on each distinct text once, for as long as polls return it."""
+    """Works on each distinct text once, for as long as it remembers it: polls return the same texts again and again."""
 
     def __init__(self, mode: SqlMode) -> None:
         self._rewrite = _REWRITE[mode]
         self._columns: list[str] = []
         self._places: list[int] = []
-        self._known: dict[str, Worked] = {}
-        self._before: dict[str, Worked] = {}
+        self._texts: dict[Any, Any] = {}
+        self._hashes: dict[Any, Optional[str]] = {}
         self._characters = 0
-
-    def begin(self) -> None:
-        """Begin a poll: texts that neither it nor the poll before returns are forgotten."""
-        self._before, self._known, self._characters = self._known, {}, 0
+        self._rewritten = False
+        """Whether one of the texts is another one now."""
 
     def applied(self, part: Result) -> Result:
         """Return the part with the texts rewritten and, where there is one, the hash of the first as the last column."""
@@ -45,20 +41,26 @@ class SqlColumns:
             self._places = [place for place, name in enumerate(normalised(part.columns, ())) if name in NAMES]
         if not self._places:
             return part
+        if self._characters > _REMEMBERED_CHARACTERS:
+            self._texts.clear()
+            self._hashes.clear()
+            self._characters = 0
         data, hashes = [*part.data], None
         for place in self._places:
-            worked = [self._worked(value) for value in data[place]]
-            data[place] = [text for text, _ in worked]
-            hashes = hashes or [digest for _, digest in worked]
+            values = data[place]
+            if not part.facts[place].plain:  # an array can't be looked up
+                values = [value if isinstance(value, str) else plain(value) for value in values]
+            self._learn(values)
+            hashes = hashes or list(map(self._hashes.__getitem__, values))
+            data[place] = list(map(self._texts.__getitem__, values)) if self._rewritten else values
         return Result([*part.columns, HASH], [*data, hashes or []], [*part.facts, Facts(plain=True, longest=16)], part.rows)
 
-    def _worked(self, value: Any) -> tuple[Any, Optional[str]]:
-        if not isinstance(value, str):
-            return value, None
-        worked = self._known.get(value)
-        if worked is None:
-            worked = self._before.get(value) or (self._rewrite(value), statement_hash(value))
+    def _learn(self, values: Sequence[Any]) -> None:
+        for value in set(values).difference(self._texts):
+            if not isinstance(value, str):
+                self._texts[value], self._hashes[value] = value, None
+                continue
             self._characters += len(value)
-            if self._characters < _REMEMBERED_CHARACTERS:
-                self._known[value] = worked
-        return worked
+            self._hashes[value] = statement_hash(value)
+            text = self._texts[value] = self._rewrite(value)
+            self._rewritten = self._rewritten or text != value
