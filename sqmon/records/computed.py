@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Callable, Hashable, Optional, Sequence
+from typing import Any, Callable, Collection, Hashable, Mapping, Optional, Sequence
 
 from sqmon.config import catalogue
 from sqmon.config.time_zone import Zone
@@ -13,6 +13,7 @@ from sqmon.result import Facts, Result
 Values = Sequence[Any]
 
 _LONGEST_TIME = 40
+_REMEMBERED_TIMES = 10_000
 _SKEW_SECONDS = 5.0  # how far the server's clock may be ahead of ours before a repeated hour is taken for its first pass
 
 
@@ -36,23 +37,51 @@ def moment(value: object) -> Optional[dt.datetime]:
         return None
 
 
-class Moment:
-    """The time of a poll, and how long before it things were; remembers each text, since many rows share few of them."""
+class Instants:
+    """The times that the server wrote, in seconds since 1970; remembers each text, since poll after poll returns the same."""
 
-    def __init__(self, now_ns: int, zone: Zone) -> None:
+    def __init__(self, zone: Zone) -> None:
+        self.zone = zone
+        self._known: dict[Hashable, Optional[tuple[float, float]]] = {}
+
+    def of(self, values: Collection[Hashable]) -> Mapping[Hashable, Optional[tuple[float, float]]]:
+        """Return for each value the later and the earlier time that it can mean, None for what is no time; raises TypeError for arrays.
+
+        The two differ only within an hour that the clock goes through twice.
+        """
+        if len(self._known) > _REMEMBERED_TIMES:
+            self._known.clear()
+        for value in set(values).difference(self._known):
+            self._known[value] = self._instant(value)
+        return self._known
+
+    def _instant(self, value: object) -> Optional[tuple[float, float]]:
+        found = moment(value)
+        if found is None:
+            return None
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=self.zone)
+        try:
+            return found.replace(fold=1).timestamp(), found.replace(fold=0).timestamp()
+        except (OverflowError, OSError, ValueError):
+            return None
+
+
+class Moment:
+    """The time of a poll, and how long before it things were."""
+
+    def __init__(self, now_ns: int, instants: Instants) -> None:
         self._now = now_ns / 1e9
-        self._zone = zone
-        self._ages: dict[Hashable, Optional[int]] = {}
+        self._instants = instants
         self._today: Optional[dt.date] = None
 
     def ages(self, values: Values) -> Values:
         """Return whole seconds since each of `values`, None for what is no time; below zero when the server's clock or zone differs."""
-        ages = self._ages
         try:
-            for value in set(values).difference(ages):
-                ages[value] = self._age(value)
+            known = self._instants.of(values)
         except TypeError:  # an array in such a column can't be hashed, and is no time
             return [None] * len(values)
+        ages = {value: self._age(known[value]) for value in set(values)}
         return list(map(ages.__getitem__, values))
 
     def days_until(self, value: object) -> Optional[int]:
@@ -61,23 +90,16 @@ class Moment:
         if found is None:
             return None
         if self._today is None:
-            self._today = dt.datetime.fromtimestamp(self._now, self._zone or dt.timezone.utc).astimezone(self._zone).date()
+            zone = self._instants.zone
+            self._today = dt.datetime.fromtimestamp(self._now, zone or dt.timezone.utc).astimezone(zone).date()
         return (found.date() - self._today).days
 
-    def _age(self, value: object) -> Optional[int]:
-        found = moment(value)
-        if found is None:
+    def _age(self, instant: Optional[tuple[float, float]]) -> Optional[int]:
+        if instant is None:
             return None
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=self._zone)
-        try:
-            # A time within an hour that comes twice is taken for the later one, as soon as that one has come: the younger age.
-            since = found.replace(fold=1).timestamp()
-            if since > self._now + _SKEW_SECONDS:
-                since = found.replace(fold=0).timestamp()
-        except (OverflowError, OSError, ValueError):
-            return None
-        return int(self._now - since)
+        # A time within an hour that comes twice is taken for the later one, as soon as that one has come: the younger age.
+        later, earlier = instant
+        return int(self._now - (later if later <= self._now + _SKEW_SECONDS else earlier))
 
 
 _COMPUTED = Facts(plain=True, longest=0)
@@ -132,14 +154,14 @@ class Computation:
 
     def __init__(self, metric: str, *, query: str, user: str, zone: Zone) -> None:
         self._metric = metric
-        self._zone = zone
+        self._instants = Instants(zone)
         self._own = (_words(query), user)
         self._columns: list[str] = []
         self._plan: list[tuple[str, list[int], Formula]] = []
 
     def at(self, now_ns: int) -> Moment:
         """Return the time of a poll, to be handed to `extended` with each part of its result."""
-        return Moment(now_ns, self._zone)
+        return Moment(now_ns, self._instants)
 
     def extended(self, part: Result, when: Moment) -> Result:
         """Return the part with the computed columns last; those whose sources the server doesn't send are left out."""
