@@ -56,6 +56,8 @@ class EventStream:
         self._chain = Chain({}) if sealer is None else None
         self._held: deque[Sealed] = deque(maxlen=_HELD)
         self._last_sealed: dict[str, str] = {}  # by its own writer; by stream
+        self._silences: deque[float] = deque()
+        self._warning = ""
         self._tick_at = 0.0
         self._refused: Optional[Dropped] = None
         self._thread: SideThread[Batch] = SideThread(
@@ -77,6 +79,11 @@ class EventStream:
         self._append(level, event, fields)
         while self._steps:
             self._append("warning", "clock_step", step_fields(STREAM, self.run_id, self._steps.pop()))
+
+    def warn_of_disk(self, target: str, run_id: str, reason: str) -> None:
+        """Write what is wrong with the disk of a stream although no line has to wait; "" is the end of that."""
+        level = "warning" if reason else "info"
+        self.write(level, "disk_warning", target=target, target_run_id=run_id, reason=reason or "over")
 
     def sealed(self, sealed: Sealed) -> None:
         """Write the seal that a writer has given to its segment."""
@@ -137,6 +144,12 @@ class EventStream:
             self.sealed(self._sealed.popleft())
         while self._dropped and not self._writer.pending:
             self.write("error", "gap", **dropped_fields(STREAM, self.run_id, self._dropped.popleft()))
+        while self._silences:
+            self.warn_of_disk(STREAM, self.run_id, f"the disk did not answer for {self._silences.popleft():.1f} s")
+        warning = "" if self._writer.pending else self._writer.trouble.partition(": ")[2]
+        if warning != self._warning:
+            self._warning = warning
+            self.warn_of_disk(STREAM, self.run_id, warning)
 
     def _report_refused(self) -> None:
         # Half of the room has to be free again, so that one stall is one gap.
@@ -145,13 +158,22 @@ class EventStream:
             self._append("error", "gap", dropped_fields(STREAM, self.run_id, refused))
 
     def _store(self, batch: Batch) -> None:
+        began = self._clock.monotonic()
         self._writer.append(batch)
-        if self._clock.monotonic() >= self._tick_at:
-            self._tick_writer()
+        if began >= self._tick_at:
+            self._writer.tick()
+            self._tick_at = began + _TICK_SECONDS
+        self._note_silence(began)
 
     def _tick_writer(self) -> None:
-        self._tick_at = self._clock.monotonic() + _TICK_SECONDS
+        began = self._clock.monotonic()
         self._writer.tick()
+        self._note_silence(began)
+
+    def _note_silence(self, began: float) -> None:
+        silent = self._clock.monotonic() - began
+        if silent > DISK_PATIENCE_SECONDS:
+            self._silences.append(silent)
 
 
 def step_fields(target: str, run_id: str, step: ClockStep) -> dict[str, Any]:

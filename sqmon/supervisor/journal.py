@@ -171,7 +171,7 @@ class Journal:
         tally, now = self.tally(child.metric.name), self._clock.monotonic()
         silent, tally.disk_since = tally.disk_silence(now), now if step == DISK else None
         if silent > DISK_PATIENCE_SECONDS:
-            self._disk_warning(child, f"the disk did not answer for {silent:.1f} s")
+            self._events.warn_of_disk(child.metric.name, child.run_id, f"the disk did not answer for {silent:.1f} s")
 
     def _pending(self, child: Child, pending: Pending) -> None:
         """Write events when the disk begins or ceases to refuse lines or to be in trouble; what comes in between is in `status.json`."""
@@ -187,13 +187,4 @@ class Journal:
                 bytes=pending.bytes,
             )
         if pending.warning != was.warning:
-            self._disk_warning(child, pending.warning)
-
-    def _disk_warning(self, child: Child, reason: str) -> None:
-        self._events.write(
-            "warning" if reason else "info",
-            "disk_warning",
-            target=child.metric.name,
-            target_run_id=child.run_id,
-            reason=reason or "over",
-        )
+            self._events.warn_of_disk(child.metric.name, child.run_id, pending.warning)

@@ -54,8 +54,10 @@ def test_stalled_disk_of_the_own_stream_holds_nothing_up(simulator: Simulator, t
         before = run.latest()
         disk.recover()
         run.wait_for_polls(*QUICK, after=before, count=30)
+        warning = run.wait_for("disk_warning", after=before, target="sqmon")
         wait_until(lambda: not problems(run.log_dir))
 
+        assert warning["reason"].startswith("the disk did not answer for ")
         assert run.end() == 0
         assert sequence(run.events()) == list(range(1, run.latest() + 1))
         assert not run.events("worker_exit", kind="hung")
@@ -144,6 +146,17 @@ def test_failing_fsync_of_a_worker_is_told(simulator: Simulator, tmp_path: Path,
         assert status.code == 1
         assert "may not survive a power loss" in status.stdout
         assert not run.events("worker_exit")
+
+
+def test_failing_fsync_of_the_own_stream_is_told(simulator: Simulator, tmp_path: Path, disk: SlowDisk) -> None:
+    """The service's own stream is no exception."""
+    with service(simulator.port, tmp_path / "logs", metrics=ONE) as run:
+        run.wait_for_polls("show_locks")
+        disk.fail("logs/sqmon/")
+        warning = run.wait_for("disk_warning", target="sqmon")
+        wait_until(lambda: any("may not survive a power loss" in problem for problem in problems(run.log_dir)))
+
+        assert "may not survive a power loss: input/output error" in warning["reason"]
 
 
 def test_segment_that_cannot_be_followed_by_another_is_told(simulator: Simulator, tmp_path: Path) -> None:
