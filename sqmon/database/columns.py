@@ -11,6 +11,8 @@ from typing import Any, Callable, Iterator, Optional, Protocol, Sequence, Union,
 
 from sqmon.result import UNKNOWN, Facts
 
+Buffer = Union[bytes, memoryview]
+
 _LARGEST_INT = 2**53
 _SLICE = 512
 """Rows that are best taken together: as many as the encoder takes."""
@@ -103,7 +105,7 @@ class Numbers:
 class Text:
     """UTF-8 texts one after the other, and the bytes of each; the caller has seen to it that each is valid."""
 
-    def __init__(self, data: bytes, lengths: memoryview, nulls: Optional[bytes], longest: int) -> None:
+    def __init__(self, data: Buffer, lengths: memoryview, nulls: Optional[bytes], longest: int) -> None:
         self._data = data
         self._lengths = lengths
         self._nulls = _some(nulls)
@@ -119,7 +121,7 @@ class Text:
         lengths = self._lengths[start:stop].tolist()
         end = offset + sum(lengths)
         self._next = (stop, end)
-        piece = self._data[offset:end]
+        piece = bytes(self._data[offset:end])
         if not piece.isascii():
             values = list(map(bytes.decode, map(io.BytesIO(piece).read, lengths)))
         elif lengths.count(lengths[0]) == len(lengths):
@@ -133,12 +135,13 @@ class Text:
 class Varchar:
     """ASCII texts of one width, padded; NULs anywhere and blanks at the end are no part of them."""
 
-    def __init__(self, data: bytes, size: int, nulls: Optional[bytes]) -> None:
+    def __init__(self, data: Buffer, size: int, nulls: Optional[bytes]) -> None:
         self._data = data
         self._size = size
         self._nulls = _some(nulls)
-        self._has_nul = 0 in data
-        last = data[size - 1 :: size]
+        whole = bytes(data)
+        self._has_nul = 0 in whole
+        last = whole[size - 1 :: size]
         self._is_padded = self._has_nul or len(last.translate(None, _BLANKS)) < len(last)
         self.rows = len(last)
         self.facts = Facts(plain=True, longest=size)
@@ -146,7 +149,7 @@ class Varchar:
     def take(self, start: int, stop: int) -> list[Any]:
         """See Part."""
         size = self._size
-        values = _of_one_width(self._data[start * size : stop * size].decode("ascii"), size, stop - start)
+        values = _of_one_width(str(self._data[start * size : stop * size], "ascii"), size, stop - start)
         if self._has_nul:
             values = [value.replace("\0", "") for value in values]
         if self._is_padded:

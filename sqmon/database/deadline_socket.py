@@ -12,6 +12,10 @@ from sqmon.errors import QueryTimeoutError
 PING_SECONDS = 10.0
 """How often SQreamDB wants to hear from a client that waits for an answer (pysqream's own rhythm)."""
 
+_LEAST_READ_AHEAD = 4096
+_MOST_READ_AHEAD = 65536
+"""What is read at one go begins small, for the many small polls, and doubles whenever it was too little."""
+
 _PING_TEXT = b'{"ping":"ping"}'
 _PING = b"\x08\x01" + len(_PING_TEXT).to_bytes(8, "little") + _PING_TEXT
 
@@ -82,6 +86,8 @@ class GuardedSocket:
         self._raw = raw
         self._guard = guard
         self._timeout: Optional[float] = None
+        self._ahead = memoryview(bytearray(_LEAST_READ_AHEAD))
+        self._taken = self._read = 0  # what was handed out of the bytes that were read ahead, and their number
 
     @property
     def closed(self) -> bool:
@@ -89,7 +95,25 @@ class GuardedSocket:
         return self._raw.fileno() < 0
 
     def recv_into(self, view: memoryview) -> int:
-        """Wait for bytes, sending a ping now and then where the server knows them; raises socket.timeout at the deadline."""
+        """Wait for bytes, sending a ping now and then where the server knows them; raises socket.timeout at the deadline.
+
+        pysqream asks for each header and for each buffer of a column by itself, dozens of times a poll. What is there is read at one
+        go, and handed out as it is asked for.
+        """
+        if self._taken == self._read:
+            if len(view) >= _MOST_READ_AHEAD:
+                return self._received(view)
+            if self._read == len(self._ahead) < _MOST_READ_AHEAD:
+                self._ahead = memoryview(bytearray(2 * self._read))
+            self._taken, self._read = 0, self._received(self._ahead)
+        elif self._guard.failure is not None:
+            self._guard.check()
+        first, self._taken = self._taken, min(self._taken + len(view), self._read)
+        count = self._taken - first
+        view[:count] = self._ahead[first : self._taken]
+        return count
+
+    def _received(self, view: memoryview) -> int:
         ping_due = time.monotonic() + PING_SECONDS
         while True:
             patience = self._guard.check()

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import copy
 from itertools import accumulate
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional
 
-from sqmon.database.columns import Column, Numbers, Part, Text, Values, Varchar
+from sqmon.database.columns import Buffer, Column, Numbers, Part, Text, Values, Varchar
 from sqmon.result import Result, by_column
 
-Buffer = Union[bytes, memoryview]
 Decode = Callable[[], Any]
 
 _NAMES_IN_5 = {"data_columns", "col_type_tups", "col_tvc", "extracted_cols", "unparsed_row_amount"}
@@ -141,9 +140,9 @@ def _part(raw: Raw, encoding: str) -> Optional[Part]:
     if raw.tag in _NUMBERS and not raw.is_text:
         part: Optional[Part] = _numbers(_NUMBERS[raw.tag], raw, nulls)
     elif raw.tag == "ftBlob" and raw.is_text and raw.lengths is not None:
-        part = _text(bytes(raw.data), raw.lengths.cast("B").cast("i"), nulls)
+        part = _text(raw.data, raw.lengths.cast("B").cast("i"), nulls)
     elif raw.tag == "ftVarchar" and not raw.is_text and encoding.lower() in _SUPERSETS_OF_ASCII:
-        part = _varchar(bytes(raw.data), raw.size, nulls)
+        part = _varchar(raw.data, raw.size, nulls)
     else:
         return None
     return None if part is None or (nulls is not None and len(nulls) != part.rows) else part
@@ -154,12 +153,13 @@ def _numbers(letter: str, raw: Raw, nulls: Optional[bytes]) -> Numbers:
     return Numbers(view if view.format == letter else view.cast("B").cast(letter), nulls)  # type: ignore[call-overload]
 
 
-def _text(data: bytes, lengths: memoryview, nulls: Optional[bytes]) -> Optional[Text]:
+def _text(data: Buffer, lengths: memoryview, nulls: Optional[bytes]) -> Optional[Text]:
     sizes = lengths.tobytes()
     if sizes[3::4].strip(b"\0"):  # below zero, or 16 MiB and more: whatever it is, it is no text of a row
         return None
     longest = max(lengths, default=0) if (sizes[1::4] + sizes[2::4]).strip(b"\0") else 0xFF
-    if not data.isascii() and not _divides_between_characters(data, lengths):
+    whole = bytes(data)
+    if not whole.isascii() and not _divides_between_characters(whole, lengths):
         return None
     return Text(data, lengths, nulls, longest)
 
@@ -177,5 +177,5 @@ def _divides_between_characters(data: bytes, lengths: memoryview) -> bool:
     return len(firsts.translate(None, _CONTINUATION)) == len(firsts)
 
 
-def _varchar(data: bytes, size: int, nulls: Optional[bytes]) -> Optional[Varchar]:
-    return Varchar(data, size, nulls) if size > 0 and len(data) % size == 0 and data.isascii() else None
+def _varchar(data: Buffer, size: int, nulls: Optional[bytes]) -> Optional[Varchar]:
+    return Varchar(data, size, nulls) if size > 0 and len(data) % size == 0 and bytes(data).isascii() else None

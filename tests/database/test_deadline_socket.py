@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import random
+import select
 import socket
 import threading
 import time
@@ -63,6 +65,29 @@ def test_bytes_pass_both_ways(ours: GuardedSocket, theirs: socket.socket) -> Non
     assert receive(ours) == b"answer"
     assert ours.send(b"question") == 8
     assert theirs.recv(100) == b"question"
+
+
+def test_bytes_come_in_order_however_they_are_asked_for(ours: GuardedSocket, theirs: socket.socket) -> None:
+    """What was read ahead and what is read straight into a large buffer follow each other without a gap."""
+    rng = random.Random(1)
+    sent = rng.randbytes(3 << 20)
+    thread = threading.Thread(target=theirs.sendall, args=(sent,))
+    thread.start()
+    received = bytearray()
+    while len(received) < len(sent):
+        received += receive(ours, min(rng.choice([1, 10, 3000, 70_000, 500_000]), len(sent) - len(received)))
+    thread.join()
+
+    assert received == sent
+
+
+def test_small_reads_cost_one_receive(ours: GuardedSocket, theirs: socket.socket) -> None:
+    """pysqream asks for a header, then for its answer: both are taken at once, and nothing of them is left in the system."""
+    theirs.sendall(b"header" + b"answer")
+    first = receive(ours, 6)
+
+    assert not select.select([ours._raw], [], [], 0)[0]
+    assert (first, receive(ours, 6)) == (b"header", b"answer")
 
 
 def test_silence_ends_at_the_deadline(watched: Guard, ours: GuardedSocket) -> None:
@@ -192,6 +217,16 @@ def test_failed_connection_is_dead(watched: Guard, ours: GuardedSocket, theirs: 
     with pytest.raises(ConnectionAbortedError):
         ours.send(b"closeStatement")
     assert watched.failure is first
+
+
+def test_failed_connection_forgets_what_was_read_ahead(watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
+    """An answer that has arrived is not given out any more, either."""
+    theirs.sendall(b"header" + b"answer")
+    receive(ours, 6)
+    watched.fail(QueryTimeoutError("late"))
+
+    with pytest.raises(ConnectionAbortedError):
+        receive(ours, 6)
 
 
 def test_shut_ends_every_socket(watched: Guard) -> None:
