@@ -28,6 +28,7 @@ from sqmon.simulator import Simulator, faults
 from sqmon.storage.writer import Sealed
 from tests.support import ROOT
 from tests.support.program import ended
+from tests.support.segment_files import METADATA
 from tests.test_layers import DIRECTION
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -38,7 +39,6 @@ SIMULATOR = (ROOT / "docs" / "simulator.md").read_text("utf-8")
 PAGES = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")))}
 LINKED = {**PAGES, "alloy/README.md": (ROOT / "alloy" / "README.md").read_text("utf-8")}
 GUIDES = "\n".join(text for name, text in PAGES.items() if name != "CHANGELOG.md")
-METADATA = ("ts", "seq", "metric", "run_id", "poll", "poll_rows")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_]+")
 # Of other programs, and the two that stand for any option.
 FOREIGN = {"--a_b", "--a", "--upgrade", "--ignore"}

@@ -22,8 +22,8 @@ from sqmon.simulator import Simulator, further
 from sqmon.simulator.columns import Column
 from sqmon.simulator.generations import GENERATIONS
 from tests.support.program import Service, ended, service, wait_until
+from tests.support.segment_files import METADATA
 
-METADATA = ["ts", "seq", "metric", "run_id", "poll", "poll_rows"]
 QUICK = {"show_locks": 0.2, "get_license_info": 0.2, "show_cluster_nodes": 0.2}
 GONE_SECONDS = 2.0
 

@@ -20,9 +20,9 @@ from sqmon.errors import ConfigError
 from tests.support import ROOT
 from tests.support.agent_model import GLOB
 from tests.support.expansion import systemd
+from tests.support.loki import ALLOY
 from tests.support.segment_files import Stream
 
-ALLOY = ROOT / "alloy"
 LABELS = {"job", "instance", "cluster", "metric", "level", "filename"}
 HERE = Installation(Path("/srv/lines"), "loki.example.com", 3200, "prod-1", "host-7")
 

@@ -9,10 +9,9 @@ from typing import Any, Callable
 import pytest
 
 from sqmon.cli.agent_config import SHIPPED
-from tests.support import ROOT
 from tests.support.expansion import Environment, RefusedError, alloy, compose, environment_file, fluent_bit, otel, promtail, systemd, vector
+from tests.support.loki import ALLOY
 
-ALLOY = ROOT / "alloy"
 EMPTY: Environment = {}
 FULL: Environment = {
     "SQMON_LOG_DIR": "/srv/lines",

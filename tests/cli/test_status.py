@@ -23,9 +23,7 @@ from sqmon.health import status_file
 from sqmon.health.status_file import MetricStatus, Status, StatusFile
 from sqmon.simulator import Simulator
 from sqmon.storage.directory_lock import DirectoryLock
-from tests.support.program import Ended, Service, ended, service, wait_until
-
-QUICK = {"show_locks": 0.2, "get_license_info": 0.2}
+from tests.support.program import QUICK, Ended, ended, service, wait_until
 
 
 def status(log_dir: Path, *words: str) -> Ended:
@@ -33,18 +31,11 @@ def status(log_dir: Path, *words: str) -> Ended:
     return ended("status", "--log_dir", str(log_dir), *words, cwd=log_dir.parent)
 
 
-def said(run: Service) -> Status:
-    """Return the status that a running service has written."""
-    status = wait_until(lambda: status_file.read(run.log_dir))
-    assert status is not None
-    return status
-
-
 def test_healthy_service_exits_with_0(simulator: Simulator, tmp_path: Path) -> None:
     """A healthy service is exit code 0, with a table for people and an object for programs."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
-        wait_until(lambda: all(metric.polls for metric in said(run).metrics))
+        wait_until(lambda: all(metric.polls for metric in run.status().metrics))
         table, document = status(run.log_dir), status(run.log_dir, "--json")
 
     assert (table.code, document.code) == (0, 0)
@@ -59,11 +50,11 @@ def test_one_failing_metric_is_degraded_and_named(simulator: Simulator, tmp_path
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         simulator.set_fault("show_locks", step="execute", action="error", text="the role must have SUPERUSER")
-        wait_until(lambda: any(not metric.healthy for metric in said(run).metrics))
+        wait_until(lambda: any(not metric.healthy for metric in run.status().metrics))
         sick = status(run.log_dir)
         simulator.clear_faults()
         run.wait_for_polls("show_locks")
-        wait_until(lambda: all(metric.healthy for metric in said(run).metrics))
+        wait_until(lambda: all(metric.healthy for metric in run.status().metrics))
         well = status(run.log_dir)
 
     assert (sick.code, well.code) == (1, 0)
@@ -79,7 +70,7 @@ def test_what_keeps_an_outage_going_is_told(simulator: Simulator, tmp_path: Path
         simulator.stop_worker()
         simulator.start_worker()
         run.wait_for("login_paused")
-        wait_until(lambda: any("wrong password" in metric.error for metric in said(run).metrics))
+        wait_until(lambda: any("wrong password" in metric.error for metric in run.status().metrics))
         result = status(run.log_dir)
 
     assert result.code == 1
@@ -90,7 +81,7 @@ def test_table_fits_into_80_columns(simulator: Simulator, tmp_path: Path) -> Non
     """The table of the default metrics fits into 80 columns, with nothing cut off."""
     with service(simulator.port, tmp_path / "logs", metrics={"show_server_status": 0.1}) as run:
         run.wait_for_polls("show_server_status", count=12)
-        wait_until(lambda: all(metric.polls > 9 for metric in said(run).metrics))
+        wait_until(lambda: all(metric.polls > 9 for metric in run.status().metrics))
         result = status(run.log_dir)
     lines = result.stdout.splitlines()
 
@@ -103,7 +94,7 @@ def test_rejected_file_is_degraded(simulator: Simulator, tmp_path: Path) -> None
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         (tmp_path / "metrics.json").write_text("{", "utf-8")
-        wait_until(lambda: said(run).problems)
+        wait_until(lambda: run.status().problems)
         result = status(run.log_dir)
 
     assert result.code == 1
@@ -244,7 +235,7 @@ def test_who_may_read_is_told_how_it_is(simulator: Simulator) -> None:
         Path(place).chmod(0o755)
         with service(simulator.port, Path(place) / "logs", metrics=QUICK) as run:
             run.wait_for_polls(*QUICK)
-            said(run)
+            run.status()
             member, stranger = 65534, 65533
             for path in (run.log_dir, run.log_dir / status_file.NAME, run.log_dir / ".lock"):
                 os.chown(path, -1, member)

@@ -20,9 +20,7 @@ from sqmon.health.scrape_server import CONNECTIONS, ScrapeServer
 from sqmon.health.status_file import MetricStatus
 from sqmon.simulator import Simulator
 from tests.support.loki import free_port
-from tests.support.program import ended, service, wait_until
-
-QUICK = {"show_locks": 0.2, "get_license_info": 0.2}
+from tests.support.program import QUICK, ended, service, wait_until
 
 
 def scrape(port: int) -> dict[str, float]:

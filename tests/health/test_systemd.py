@@ -13,9 +13,7 @@ from typing import Iterator
 import pytest
 
 from sqmon.simulator import Simulator
-from tests.support.program import ended, service
-
-QUICK = {"show_locks": 0.2, "get_license_info": 0.2}
+from tests.support.program import QUICK, ended, service
 
 
 @contextlib.contextmanager

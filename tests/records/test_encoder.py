@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from sqmon.clock import ClockStep
 from sqmon.records.column_names import LONGEST_NAME, normalised
 from sqmon.records.encoder import MAX_LINE, Batch, Encoder, new_run_id
+from tests.support.segment_files import METADATA
 
-METADATA = ["ts", "seq", "metric", "run_id", "poll", "poll_rows"]
 START_NS = 1_795_534_250_123_456_789
 
 

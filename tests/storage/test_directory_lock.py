@@ -133,13 +133,6 @@ def status_code(run: Service) -> int:
     return ended("status", "--log_dir", str(run.log_dir), cwd=run.log_dir.parent).code
 
 
-def accounted(run: Service) -> None:
-    """Every record of the service's run is in a file or in a gap, and none is in both."""
-    written = [record["seq"] for record in run.records("show_locks")]
-    lost = [seq for gap in run.events("gap", target="show_locks") for seq in range(gap["first_seq"], gap["last_seq"] + 1)]
-    assert sorted(written + lost) == list(range(1, max(written) + 1))
-
-
 def test_cleaner_that_removes_the_lock_lets_nobody_in(simulator: Simulator, tmp_path: Path) -> None:
     """The service still runs as far as `sqmon status` can see, a second one is refused, and an event tells what happened."""
     with service(simulator.port, tmp_path / "logs", metrics=METRICS) as run:
@@ -182,7 +175,7 @@ def test_directory_that_goes_under_the_service_comes_again(simulator: Simulator,
         assert "already running" in ended("run", "--log_dir", str(log_dir), "--port", str(simulator.port), cwd=tmp_path).stderr
         assert run.end() == 0
         if how == "removed":
-            accounted(run)
+            run.accounted("show_locks")
         else:
             assert run.events("gap") == []
             there, here = list(StreamReader(elsewhere, "show_locks").read()), run.records("show_locks")
@@ -200,7 +193,7 @@ def test_directory_that_becomes_a_link_to_itself_is_the_same(simulator: Simulato
 
         run.wait_for_polls("show_locks", count=10)
         assert run.end() == 0
-        accounted(run)
+        run.accounted("show_locks")
         assert (run.events("gap"), run.events("log_dir_changed")) == ([], [])
 
 
@@ -238,7 +231,7 @@ def test_service_starts_on_a_full_disk(simulator: Simulator, tmp_path: Path) -> 
             run.wait_for_polls("show_locks")
             wait_until(lambda: status_code(run) == HEALTHY)
             assert run.end() == 0
-            accounted(run)
+            run.accounted("show_locks")
 
 
 def test_status_without_a_service(tmp_path: Path) -> None:

@@ -8,32 +8,19 @@ from pathlib import Path
 
 from sqmon.health import status_file
 from sqmon.simulator import Simulator
-from tests.support.program import Service, service, wait_until
+from tests.support.program import QUICK, Service, service, wait_until
 from tests.support.segment_files import fill, small_disk
 
-METRICS = {"show_locks": 0.2, "get_license_info": 0.2}
 _FREE_AT_ONCE_SECONDS = 3.0
-
-
-def accounted(run: Service, metric: str) -> tuple[list[tuple[str, int]], set[tuple[str, int]]]:
-    """Return what is in the files, in order, and what gap events say was lost, as pairs of run and seq."""
-    written = [(record["run_id"], record["seq"]) for record in run.records(metric)]
-    dropped = {
-        (gap["target_run_id"], seq)
-        for gap in run.events("gap", target=metric)
-        if gap.get("first_seq") is not None
-        for seq in range(gap["first_seq"], gap["last_seq"] + 1)
-    }
-    return written, dropped
 
 
 def test_full_disk_costs_nothing_while_memory_suffices(simulator: Simulator, tmp_path: Path) -> None:
     """Polling continues on a full disk, the status says why, and soon after there is room every line is in the files, once and in order."""
-    with small_disk(tmp_path / "disk") as disk, service(simulator.port, disk / "logs", metrics=METRICS) as run:
-        run.wait_for_polls(*METRICS)
+    with small_disk(tmp_path / "disk") as disk, service(simulator.port, disk / "logs", metrics=QUICK) as run:
+        run.wait_for_polls(*QUICK)
         filler = fill(disk)
-        wait_until(lambda: all(metric.pending_bytes for metric in said(run).metrics))
-        told = said(run)
+        wait_until(lambda: all(metric.pending_bytes for metric in run.status().metrics))
+        told = run.status()
         polls = {metric.name: metric.polls for metric in told.metrics}
         assert not any(metric.healthy for metric in told.metrics)
         assert all("no space left on device" in metric.error for metric in told.metrics)
@@ -42,12 +29,12 @@ def test_full_disk_costs_nothing_while_memory_suffices(simulator: Simulator, tmp
         filler.unlink()
 
         freed = time.monotonic()
-        wait_until(lambda: all(not metric.pending_bytes for metric in said(run).metrics))
+        wait_until(lambda: all(not metric.pending_bytes for metric in run.status().metrics))
         assert time.monotonic() - freed < _FREE_AT_ONCE_SECONDS
-        wait_until(lambda: all(metric.polls > polls[metric.name] for metric in said(run).metrics))
+        wait_until(lambda: all(metric.polls > polls[metric.name] for metric in run.status().metrics))
         assert run.end() == 0
-        for metric in METRICS:
-            written, dropped = accounted(run, metric)
+        for metric in QUICK:
+            written, dropped = run.accounted(metric)
             assert set() == dropped
             assert [*range(1, len(written) + 1)] == [seq for _, seq in written]
             assert max(poll["last_seq"] or 0 for poll in run.events("poll", target=metric)) == len(written)
@@ -58,8 +45,8 @@ def test_full_disk_costs_nothing_while_memory_suffices(simulator: Simulator, tmp
 def test_what_memory_could_not_hold_is_in_gap_events(simulator: Simulator, tmp_path: Path) -> None:
     """With a small buffer each record is either in the files or named in a gap event."""
     simulator.set_rows({"show_locks": 50})
-    with small_disk(tmp_path / "disk") as disk, service(simulator.port, disk / "logs", "--buffer_mb", "0.1", metrics=METRICS) as run:
-        run.wait_for_polls(*METRICS)
+    with small_disk(tmp_path / "disk") as disk, service(simulator.port, disk / "logs", "--buffer_mb", "0.1", metrics=QUICK) as run:
+        run.wait_for_polls(*QUICK)
         filler = fill(disk)
         wait_until(lambda: said_metric(run, "show_locks").pending_bytes > 90_000)
         began = time.monotonic()
@@ -70,7 +57,7 @@ def test_what_memory_could_not_hold_is_in_gap_events(simulator: Simulator, tmp_p
         run.wait_for("gap", target="show_locks")
         run.wait_for_polls("show_locks")
         assert run.end() == 0
-        written, dropped = accounted(run, "show_locks")
+        written, dropped = run.accounted("show_locks")
         assert dropped
         assert len(set(written)) == len(written)
         assert set() == set(written) & dropped
@@ -79,8 +66,8 @@ def test_what_memory_could_not_hold_is_in_gap_events(simulator: Simulator, tmp_p
 
 def test_directory_removed_under_a_running_service_is_made_again(simulator: Simulator, tmp_path: Path) -> None:
     """When a metric's directory is deleted its lines are reported as lost, and the next poll is written."""
-    with service(simulator.port, tmp_path / "logs", metrics=METRICS) as run:
-        run.wait_for_polls(*METRICS)
+    with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
+        run.wait_for_polls(*QUICK)
         subprocess.run(["rm", "-r", str(tmp_path / "logs" / "show_locks")], check=True)
 
         gap = run.wait_for("gap", target="show_locks")
@@ -88,18 +75,11 @@ def test_directory_removed_under_a_running_service_is_made_again(simulator: Simu
         run.wait_for_polls("show_locks", after=gap["seq"])
         wait_until(lambda: run.records("show_locks"))
         assert run.end() == 0
-        written, dropped = accounted(run, "show_locks")
+        written, dropped = run.accounted("show_locks")
         assert set() == set(written) & dropped
         assert set(range(1, max(seq for _, seq in written) + 1)) == {seq for _, seq in written} | {seq for _, seq in dropped}
 
 
-def said(run: Service) -> status_file.Status:
-    """Return the service's status."""
-    status = wait_until(lambda: status_file.read(run.log_dir))
-    assert status is not None
-    return status
-
-
 def said_metric(run: Service, name: str) -> status_file.MetricStatus:
     """Return the service's status of one metric."""
-    return next(metric for metric in said(run).metrics if metric.name == name)
+    return next(metric for metric in run.status().metrics if metric.name == name)

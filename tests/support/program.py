@@ -12,10 +12,17 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Collection, Iterator, Mapping, NamedTuple, Optional, Sequence, TypeVar
 
+import pytest
+
+from sqmon.health import status_file
+from sqmon.health.status_file import Status
 from sqmon.storage.reader import StreamReader, segments
 
 DEADLINE_SECONDS = 40.0
 """How long anything may take that has to happen: the machine may be busy, and nobody waits longer than it takes."""
+
+QUICK = {"show_locks": 0.2, "get_license_info": 0.2}
+"""Metrics that are polled so often that no test has to wait for long."""
 
 STOP_SECONDS = 5.0
 _GONE_SECONDS = 2.0
@@ -149,6 +156,26 @@ class Service:
     def records(self, metric: str) -> list[dict[str, Any]]:
         """Return every record so far."""
         return list(StreamReader(self.log_dir, metric).read())
+
+    def status(self) -> Status:
+        """Return what the service says of itself in `status.json`, as soon as it says anything."""
+        return wait_until(lambda: status_file.read(self.log_dir)) or pytest.fail("there is no status")
+
+    def accounted(self, metric: str) -> tuple[list[tuple[str, int]], set[tuple[str, int]]]:
+        """Return what is in the files, in order, and what gap events say was lost, as pairs of run and seq.
+
+        AssertionError unless each record of each run is in exactly one of the two.
+        """
+        written = [(record["run_id"], record["seq"]) for record in self.records(metric)]
+        gaps = [gap for gap in self.events("gap", target=metric) if gap.get("first_seq") is not None]
+        lost = {(gap["target_run_id"], seq) for gap in gaps for seq in range(gap["first_seq"], gap["last_seq"] + 1)}
+        newest: dict[str, int] = {}
+        for run_id, seq in [*written, *lost]:
+            newest[run_id] = max(seq, newest.get(run_id, 0))
+        assert len(set(written)) == len(written)
+        assert set(written) & lost == set()
+        assert set(written) | lost == {(run_id, seq) for run_id, last in newest.items() for seq in range(1, last + 1)}
+        return written, lost
 
     def segments(self, stream: str) -> list[Path]:
         """Return the stream's files, oldest first."""

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from sqmon.records.encoder import Batch
 
+METADATA = ("ts", "seq", "metric", "run_id", "poll", "poll_rows")
+"""The keys with which every record begins."""
+
 COLUMNS = ("statement_id", "statement_string", "username")
 
 
