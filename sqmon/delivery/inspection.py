@@ -143,6 +143,7 @@ class _Lines:
 
 def _parsed(line: bytes) -> Optional[_Head]:
     try:
+        line.decode()  # what is not asked for is not decoded below
         return _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None

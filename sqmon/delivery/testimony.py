@@ -71,14 +71,13 @@ class Testimony:
     def _take(self, line: bytes, file: str) -> None:
         try:
             event = _decode(line)
+            seal = msgspec.json.decode(line) if event.event == "segment_sealed" else {}
         except (msgspec.DecodeError, UnicodeDecodeError):
             return
         run, ends = (event.target, event.target_run_id), event.first_seq is not None and event.last_seq is not None
-        if event.event == "segment_sealed":
-            seal = msgspec.json.decode(line)
-            if event.file and ends:
-                self.seals.append(seal)
-                self.places[event.run_id, event.seq] = file
+        if seal and event.file and ends:
+            self.seals.append(seal)
+            self.places[event.run_id, event.seq] = file
         elif event.event == "segment_deleted":
             self.deleted.add(event.file)
         elif event.event == "poll" and event.last_seq is not None:

@@ -224,6 +224,19 @@ def test_seal_that_was_forged_breaks_the_chain(history: History) -> None:
     assert {("chain", "show_locks"), ("altered", "show_locks"), ("altered", "sqmon")} == kinds
 
 
+def test_seal_that_is_no_text_is_no_seal(history: History) -> None:
+    """An event with a byte that no text may have, in a value that nobody looks at, is broken, and its seq is missing."""
+    whole(history)
+    file = min(file for file in sealed_files(history.log_dir) if file.startswith("show_locks/"))
+    line = seal_line(history.log_dir, file)
+    for path in history.log_dir.glob("sqmon/*.jsonl"):
+        path.write_bytes(path.read_bytes().replace(line, line.replace(b'"info"', b'"in\xf3o"')))
+
+    kinds = {(problem.kind, problem.file.split("/")[0]) for problem in verify(history.log_dir).problems}
+
+    assert {("altered", "sqmon"), ("broken", "sqmon"), ("hole", "sqmon")} == kinds
+
+
 def test_unsealed_file_is_held_against_the_events(history: History) -> None:
     """What polls have written and is cut off is named exactly, and so is a line that is broken, there twice, or in the wrong place."""
     history.start()
