@@ -9,11 +9,11 @@ from typing import Any, Iterable, Optional
 
 import msgspec
 
-from sqmon.storage.seal import stream_of
+from sqmon.storage.seal import digest, stream_of
 
 _CHUNK = 1 << 20  # bytes that are read at once
 _POLL = b'"event":"poll","target":'
-_KINDS = (b'"event":"segment_sealed"', b'"event":"segment_deleted"', b'"event":"gap"')
+_KINDS = tuple(b'"event":"%b"' % kind for kind in (b"segment_sealed", b"chain_head", b"segment_deleted", b"gap"))
 
 Run = tuple[str, str]
 """A stream and a `run_id`."""
@@ -42,7 +42,10 @@ class Testimony:
         self.seals: list[dict[str, Any]] = []
         """The events of seals, whole."""
         self.places: dict[tuple[str, int], str] = {}
-        """The segment in which such an event stands, by its `run_id` and `seq`."""
+        """The segment in which an event of a seal or a head stands, by its `run_id` and `seq`."""
+        self.astray: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        """Events of heads that are not the seal that stands before them, and that seal."""
+        self._newest: dict[str, dict[str, Any]] = {}
         self.deleted: set[str] = set()
         """Files that retention has deleted."""
         self.losses: dict[Run, list[Range]] = {}
@@ -71,13 +74,20 @@ class Testimony:
     def _take(self, line: bytes, file: str) -> None:
         try:
             event = _decode(line)
-            seal = msgspec.json.decode(line) if event.event == "segment_sealed" else {}
+            whole = msgspec.json.decode(line) if event.event in ("segment_sealed", "chain_head") else {}
         except (msgspec.DecodeError, UnicodeDecodeError):
             return
         run, ends = (event.target, event.target_run_id), event.first_seq is not None and event.last_seq is not None
-        if seal and event.file and ends:
-            self.seals.append(seal)
+        if whole:
             self.places[event.run_id, event.seq] = file
+        if event.event == "chain_head":
+            newest = self._newest.get(event.target)
+            # Without one, it has gone with retention.
+            if newest is not None and whole.get("head") != digest(newest):
+                self.astray.append((newest, whole))
+        elif event.event == "segment_sealed" and event.file and ends:
+            self.seals.append(whole)
+            self._newest[stream_of(event.file)] = whole
         elif event.event == "segment_deleted":
             self.deleted.add(event.file)
         elif event.event == "poll" and event.last_seq is not None:

@@ -189,11 +189,19 @@ def _twice(testimony: Testimony) -> Iterator[Problem]:
 
 
 def _broken_chains(testimony: Testimony) -> Iterator[Problem]:
-    """Yield every seal that is not chained to the one before it, unless it is told that events between the two were lost or deleted."""
+    """Yield every seal that is not chained to the one before it, or to what was said of it later.
+
+    Events between the two that were lost or deleted explain that, where it is told.
+    """
     for before, seal in breaks(testimony.seals):
         if not _explained(before, seal, testimony):
             text = f"its seal is not chained to that of {before['file']}, which stands before it"
             yield Problem("chain", seal["file"], "", seal["first_seq"], seal["last_seq"], text)
+
+    for newest, head in testimony.astray:
+        if not _explained(newest, head, testimony):
+            text = f"at {head['ts']} there was a newer seal of {head['target']} than this one"
+            yield Problem("chain", newest["file"], "", newest["first_seq"], newest["last_seq"], text)
 
 
 def _explained(before: Seal, seal: Seal, testimony: Testimony) -> bool:

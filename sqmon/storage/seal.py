@@ -45,6 +45,11 @@ class Chain:
         """Go on from these heads: the digest of the newest seal of each stream that has one."""
         self._heads = dict(heads)
 
+    @property
+    def heads(self) -> Mapping[str, str]:
+        """The digest of the newest seal of each stream."""
+        return self._heads
+
     def link(self, sealed: Sealed) -> dict[str, Any]:
         """Return the seal of a segment, chained to the one before it; it is the head of its stream from now on."""
         stream = stream_of(sealed.file)

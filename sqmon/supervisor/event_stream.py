@@ -18,11 +18,12 @@ STREAM = "sqmon"
 DISK_PATIENCE_SECONDS = 5.0
 """How long a disk may take to answer before that is a problem worth telling."""
 
-_QUIET = {"poll", "segment_sealed", "worker_start"}
+_QUIET = {"poll", "segment_sealed", "chain_head", "worker_start"}
 _LEVELS = {"info": 20, "warning": 30, "error": 40}
 _TICK_SECONDS = 1.0
 _ROOM_BYTES = 8 << 20
 _CLOSE_SECONDS = 3.0
+_HEADS_SECONDS = 3600.0  # after that long a witness learns again which seals are the newest, even when no segment has ended
 _HELD = 1000  # seals that wait until the newest of earlier services are known; the next start writes what this leaves out
 
 
@@ -55,6 +56,7 @@ class EventStream:
         self._sealer = sealer
         self._chain = Chain({}) if sealer is None else None
         self._held: deque[Sealed] = deque(maxlen=_HELD)
+        self._heads_at = clock.monotonic() + _HEADS_SECONDS
         self._last_sealed: dict[str, str] = {}  # by its own writer; by stream
         self._silences: deque[float] = deque()
         self._warning = ""
@@ -105,6 +107,10 @@ class EventStream:
                     self._seal(self._held.popleft())
             for sealed in self._sealer.take():
                 self._seal(sealed)
+        if self._chain is not None and self._clock.monotonic() >= self._heads_at:
+            self._heads_at = self._clock.monotonic() + _HEADS_SECONDS
+            for stream, head in self._chain.heads.items():
+                self.write("info", "chain_head", target=stream, head=head)
         self._report_own()
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from sqmon.config.settings import SegmentOptions, SegmentOutput
 from sqmon.delivery.testimony import untold
 from sqmon.delivery.verify import Problem, Verdict, verify
 from sqmon.errors import SqmonError
+from sqmon.storage.seal import digest
 from sqmon.storage.streams import streams_of
 from sqmon.storage.writer import Dropped
 from sqmon.supervisor import sealer as sealer_module
@@ -222,6 +223,23 @@ def test_seal_that_was_forged_breaks_the_chain(history: History) -> None:
     kinds = {(problem.kind, problem.file.split("/")[0]) for problem in verify(history.log_dir).problems}
 
     assert {("chain", "show_locks"), ("altered", "show_locks"), ("altered", "sqmon")} == kinds
+
+
+def test_head_betrays_that_the_newest_seal_was_removed(history: History) -> None:
+    """Its file, its event, and the proof of the segment with that event are gone: what was said of it later is still there."""
+    history.start()
+    history.work()
+    file = max(file for file in sealed_files(history.log_dir) if file.startswith("show_locks/"))
+    before = max(other for other in sealed_files(history.log_dir) if other.startswith("show_locks/") and other != file)
+    line = seal_line(history.log_dir, file)
+    history.events.write("info", "chain_head", target="show_locks", head=digest(json.loads(line)))
+    history.stop()
+    assert verify(history.log_dir).proved
+    (history.log_dir / file).unlink()
+    for path in history.log_dir.glob("sqmon/*.jsonl"):
+        path.write_bytes(path.read_bytes().replace(line + b"\n", b""))
+
+    assert ("chain", before) in {(problem.kind, problem.file) for problem in verify(history.log_dir).problems}
 
 
 def test_seal_that_is_no_text_is_no_seal(history: History) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqmon.clock import SystemClock
 from sqmon.config.settings import SegmentOptions, SegmentOutput
 from sqmon.storage.reader import StreamReader, all_segments
-from sqmon.storage.seal import breaks
+from sqmon.storage.seal import breaks, digest
 from sqmon.storage.streams import streams_of
 from sqmon.storage.writer import Sealed
 from sqmon.supervisor import sealer as sealer_module
@@ -146,6 +146,20 @@ def test_seals_wait_for_the_ones_before_them(directory: Directory) -> None:
     events.close()
 
     assert [None, heads["show_locks"]] == [seal["prev"] for seal in directory.seals() if seal["file"].startswith("show_locks/")]
+
+
+def test_newest_seals_are_told_once_an_hour(directory: Directory) -> None:
+    """Of every stream that has one, also when nothing has been sealed since."""
+    clock = FakeClock()
+    events = EventStream(streams_of(SegmentOutput(directory.log_dir, SegmentOptions())), "run", clock=clock)
+    events.sealed(Sealed("show_locks/a", 1, 2, 3, 4, "ab"))
+    for seconds in (0, 3599, 1, 3599, 1):
+        clock.advance(seconds)
+        events.tick()
+    events.close()
+
+    told = [event for event in StreamReader(directory.log_dir, "sqmon").read() if event["event"] == "chain_head"]
+    assert [("show_locks", digest(directory.seals()[0]))] * 2 == [(event["target"], event["head"]) for event in told]
 
 
 def test_only_the_run_that_was_killed_is_sealed(directory: Directory) -> None:
