@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Callable, Collection, Hashable, Mapping, Optional, Sequence
+from typing import Any, Callable, Hashable, Mapping, Optional, Sequence
 
 from sqmon.config import catalogue
 from sqmon.config.time_zone import Zone
@@ -44,14 +44,14 @@ class Instants:
         self.zone = zone
         self._known: dict[Hashable, Optional[tuple[float, float]]] = {}
 
-    def of(self, values: Collection[Hashable]) -> Mapping[Hashable, Optional[tuple[float, float]]]:
-        """Return for each value the later and the earlier time that it can mean, None for what is no time; raises TypeError for arrays.
+    def of(self, values: set[Hashable]) -> Mapping[Hashable, Optional[tuple[float, float]]]:
+        """Return for each value the later and the earlier time that it can mean, None for what is no time.
 
         The two differ only within an hour that the clock goes through twice.
         """
         if len(self._known) > _REMEMBERED_TIMES:
             self._known.clear()
-        for value in set(values).difference(self._known):
+        for value in values.difference(self._known):
             self._known[value] = self._instant(value)
         return self._known
 
@@ -73,15 +73,19 @@ class Moment:
     def __init__(self, now_ns: int, instants: Instants) -> None:
         self._now = now_ns / 1e9
         self._instants = instants
+        self._ages: dict[Hashable, Optional[int]] = {}
         self._today: Optional[dt.date] = None
 
     def ages(self, values: Values) -> Values:
         """Return whole seconds since each of `values`, None for what is no time; below zero when the server's clock or zone differs."""
+        ages = self._ages
         try:
-            known = self._instants.of(values)
+            fresh = set(values).difference(ages)
         except TypeError:  # an array in such a column can't be hashed, and is no time
             return [None] * len(values)
-        ages = {value: self._age(known[value]) for value in set(values)}
+        if fresh:
+            instants = self._instants.of(fresh)
+            ages.update((value, self._age(instants[value])) for value in fresh)
         return list(map(ages.__getitem__, values))
 
     def days_until(self, value: object) -> Optional[int]:
