@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from typing import BinaryIO, Optional, Sequence
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Poll each metric once and print its records; say on stderr which failed."""
     metrics = metrics_file.read(args.metrics_file or settings.default_metrics_file(), args.query_timeout)
     chosen = select(metrics, args.metrics, args.query_timeout)
-    failures = poll(arguments.connection_of(args), chosen, args.sql, sys.stdout.buffer)
+    failures = poll(arguments.connection_of(args), chosen, args.sql, sys.stdout.buffer, terminal=sys.stdout.isatty())
     for failure in failures:
         print(f"sqmon: {failure}", file=sys.stderr)
     return exit_codes.FAILED if failures else exit_codes.OK
@@ -61,8 +62,9 @@ def select(metrics: list[Metric], names: Sequence[str], query_timeout: Optional[
     return chosen
 
 
-def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: BinaryIO) -> list[str]:
+def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: BinaryIO, *, terminal: bool = False) -> list[str]:
     """Write the rows of each metric as records; return a line for each metric that failed. Raises SqmonError when a login fails."""
+    form = shown_lines if terminal else bytes
     failures = []
     for answer in poll_each(connection, metrics):
         metric, began = answer.metric, answer.began_ns
@@ -70,6 +72,14 @@ def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: Binar
             failures.append(f"{metric.name}: {answer.error}")
             continue
         pipeline = Pipeline(metric, connection, sql, Encoder(metric.name, new_run_id(began)))
-        out.writelines(batch.data for batch in pipeline.lines(answer.result, poll=1, now=time.monotonic(), started_ns=began))
+        out.writelines(form(batch.data) for batch in pipeline.lines(answer.result, poll=1, now=time.monotonic(), started_ns=began))
         out.flush()
     return failures
+
+
+def shown_lines(lines: bytes) -> bytes:
+    """Return lines of JSON with the same meaning and without a character that a terminal obeys: each is written as an escape."""
+    text = lines.decode()
+    return "".join(
+        character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1] for character in text
+    ).encode()

@@ -15,6 +15,7 @@ from typing import Any, Iterator
 
 import pytest
 
+from sqmon.errors import SqmonError
 from sqmon.health.prometheus import PrometheusExporter
 from sqmon.health.scrape_server import CONNECTIONS, ScrapeServer
 from sqmon.health.status_file import MetricStatus
@@ -65,13 +66,10 @@ def test_taken_metrics_port_is_one_clear_line(simulator: Simulator, tmp_path: Pa
     assert (1, f"sqmon: --metrics_port {port}: can't listen on 127.0.0.1: Address already in use\n") == (result.code, result.stderr)
 
 
-def test_address_that_is_none_is_one_clear_line(simulator: Simulator, tmp_path: Path) -> None:
-    """A --metrics_address that no resolver takes is refused like any other."""
-    port = free_port()
-    words = ["--port", str(simulator.port), "--log_dir", "logs", "--metrics_port", str(port), "--metrics_address", "a..b"]
-    result = ended("run", "--host", "127.0.0.1", *words, cwd=tmp_path)
-
-    assert (1, f"sqmon: --metrics_port {port}: can't listen on a..b: this is no address\n") == (result.code, result.stderr)
+def test_address_that_is_none_is_one_clear_line() -> None:
+    """An address that no resolver takes is an error for people."""
+    with pytest.raises(SqmonError, match=r"^--metrics_port 9188: can't listen on a\.\.b: this is no address$"):
+        PrometheusExporter("a..b", 9188)
 
 
 @pytest.fixture
@@ -85,7 +83,7 @@ def exporter() -> Iterator[PrometheusExporter]:
 def healthy(*names: str) -> list[MetricStatus]:
     """The status of metrics that are well."""
     return [
-        MetricStatus(name=name, state="polling", healthy=True, interval=1, last_success="2026-11-25T12:00:00.123456789Z") for name in names
+        MetricStatus(name=name, state="polling", healthy=True, interval=1, last_success="2026-11-25T12:00:00.500000000Z") for name in names
     ]
 
 
@@ -99,7 +97,7 @@ def test_removed_metric_has_no_gauge(exporter: PrometheusExporter) -> None:
     gauges = ("sqmon_last_success_timestamp_seconds", "sqmon_healthy", "sqmon_buffer_bytes")
     exporter.on_status(healthy("kept", "removed"))
     assert [{"kept", "removed"}] * 3 == [targets(exporter.port, gauge) for gauge in gauges]
-    assert scrape(exporter.port)['sqmon_last_success_timestamp_seconds{target="kept"}'] == 1795608000.123456
+    assert scrape(exporter.port)['sqmon_last_success_timestamp_seconds{target="kept"}'] == 1795608000.5
 
     exporter.on_status(healthy("kept"))
 
