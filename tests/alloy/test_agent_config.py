@@ -1,4 +1,4 @@
-"""The agents' configurations: what is printed, that the shipped files are that, and what they say of labels, globs and retries."""
+"""The agents' configurations: what is printed, what ships, and what both say of labels, globs and retries."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ HERE = Installation(Path("/srv/lines"), "loki.example.com", 3200, "prod-1", "hos
 
 
 def read(name: str) -> Any:
-    """A YAML file of `alloy/`."""
+    """Return a YAML file of `alloy/`."""
     return yaml.safe_load((ALLOY / name).read_text("utf-8"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_file_is_what_is_printed(name: str) -> None:
-    """Whoever changes a template changes the file that others copy, and the other way round."""
+    """A shipped file is exactly what its template prints for the default installation."""
     assert printed(name, Installation(Path("/var/log/sqmon"))) == (ALLOY / SHIPPED[name]).read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_this_installation_is_filled_in(name: str) -> None:
-    """Everything that differs between installations, and nothing is left to fill in."""
+    """Every value of an installation is in what is printed, and no placeholder is left."""
     text = printed(name, HERE)
     expected = {"loki.example.com", "3200", "prod-1"} | (set() if name == "offline" else {"/srv/lines"})
 
@@ -49,14 +49,14 @@ def test_this_installation_is_filled_in(name: str) -> None:
 
 
 def test_vlagent_sends_to_the_port_of_victorialogs() -> None:
-    """Unless another one is given: Loki's default would be wrong."""
+    """vlagent's unit has the port of VictoriaLogs unless another one is given, since Loki's default would be wrong."""
     assert "http://logs:9428/insert/native" in printed("vlagent", Installation(Path("/srv/lines"), "logs"))
     assert "http://logs:8000/insert/native" in printed("vlagent", Installation(Path("/srv/lines"), "logs", 8000))
 
 
 @pytest.mark.parametrize("name", [name for name, file in SHIPPED.items() if file.endswith(".yaml")])
 def test_yaml_parses(name: str) -> None:
-    """With the values of any installation."""
+    """What is printed is YAML with the values of any installation."""
     assert isinstance(yaml.safe_load(printed(name, HERE)), dict)
 
 
@@ -75,7 +75,7 @@ def test_yaml_parses(name: str) -> None:
     ],
 )
 def test_values_that_would_be_misread_are_refused(field: str, value: object) -> None:
-    """Before anybody has put them into a file."""
+    """A value that a configuration language would misread is refused before anything is printed."""
     with pytest.raises(ConfigError) as caught:
         printed("alloy", HERE._replace(**{field: value}))  # type: ignore[arg-type]
 
@@ -83,7 +83,7 @@ def test_values_that_would_be_misread_are_refused(field: str, value: object) -> 
 
 
 def test_command_prints_for_its_options(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the command line, with dashes too, and from the environment that the service has."""
+    """The command takes its options from the command line, with dashes too, and from the service's environment."""
     monkeypatch.setenv("SQMON_CLUSTER", "prod-1")
 
     assert main(["agent-config", "alloy", "--log-dir", "/srv/lines", "--loki_host", "loki.example.com", "--loki_port", "3200"]) == 0
@@ -91,7 +91,7 @@ def test_command_prints_for_its_options(capsys: pytest.CaptureFixture[str], monk
 
 
 def test_command_refuses_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """And prints no configuration."""
+    """A refusal is one line on stderr, and no configuration is printed."""
     code = main(["agent-config", "alloy", "--log_dir", "/srv/*"])
     out, err = capsys.readouterr()
 
@@ -100,7 +100,7 @@ def test_command_refuses_in_one_line(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_glob_matches_segments_and_nothing_else(tmp_path: Path) -> None:
-    """Not the links to them, which would send each line twice, and not what the service keeps beside them."""
+    """The glob matches neither the links to segments, which would send each line twice, nor the service's other files."""
     stream = Stream(tmp_path, SegmentOptions(max_bytes=2000))
     for _ in range(5):
         stream.poll(10)
@@ -114,7 +114,7 @@ def test_glob_matches_segments_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_all_agents_read_the_same_files() -> None:
-    """The one pattern of the contract."""
+    """Every agent reads the files of the one pattern that sqmon promises."""
     globs = {
         read("promtail.yaml")["scrape_configs"][0]["static_configs"][0]["labels"]["__path__"].partition("}")[2],
         read("fluent-bit.yaml")["pipeline"]["inputs"][0]["path"].replace("/var/log/sqmon", ""),
@@ -127,7 +127,7 @@ def test_all_agents_read_the_same_files() -> None:
 
 
 def alloy_labels(name: str) -> set[str]:
-    """The labels that an Alloy configuration gives: extracted, external, and the one of the source."""
+    """Return the labels that an Alloy configuration gives: extracted, external, and the one of the source."""
     text = (ALLOY / name).read_text("utf-8")
     values = re.search(r"stage\.labels \{\s*values = \{([^}]*)\}", text)
     external = re.search(r"external_labels = \{(.*?)\n\t\}", text, re.DOTALL)
@@ -137,7 +137,7 @@ def alloy_labels(name: str) -> set[str]:
 
 
 def test_all_agents_give_the_same_labels() -> None:
-    """Few and bounded: whatever else one wants to ask for is in the line."""
+    """Every agent gives the same few labels, with few values each; everything else is in the line."""
     promtail = read("promtail.yaml")
     stages = promtail["scrape_configs"][0]["pipeline_stages"]
     fluent_bit = dict(pair.split("=") for pair in read("fluent-bit.yaml")["pipeline"]["outputs"][0]["labels"].split(", "))
@@ -163,7 +163,7 @@ def vlagent_flags() -> dict[str, str]:
 
 
 def test_vlagent_gives_the_same_labels_and_times() -> None:
-    """Each line is a record of its own stream, with the record's time; `level` is a field, as every column is in VictoriaLogs."""
+    """vlagent gives each line the labels and the time of the other agents; `level` is a field, as every column is in VictoriaLogs."""
     flags = vlagent_flags()
     extra = json.loads(flags["fileCollector.extraFields"])
 
@@ -184,7 +184,7 @@ def test_vlagent_renames_no_column() -> None:
 
 
 def test_vlagent_has_the_flags_that_are_set() -> None:
-    """Its documentation of v1.51 has each of them, since it doesn't start with one that it doesn't know."""
+    """vlagent's documentation of v1.51 has every flag that is set, since it doesn't start with one that it doesn't know."""
     documented = {"defaultMsgValue", "httpListenAddr", "remoteWrite.url", "tmpDataPath"} | {
         f"fileCollector.{name}"
         for name in ("extraFields", "fileField", "glob", "hostnameField", "msgField", "refreshInterval", "streamFields", "timeField")
@@ -194,7 +194,7 @@ def test_vlagent_has_the_flags_that_are_set() -> None:
 
 
 def test_systemd_has_nothing_to_say(tmp_path: Path) -> None:
-    """It takes vlagent's unit, where there is a systemd."""
+    """systemd accepts vlagent's unit without a word, where it is installed."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("no systemd-analyze on PATH")
@@ -206,7 +206,7 @@ def test_systemd_has_nothing_to_say(tmp_path: Path) -> None:
 
 
 def test_loki_indexes_what_the_collector_sends() -> None:
-    """Loki makes labels only of the resource attributes that its configuration names."""
+    """The shipped Loki makes labels of the collector's resource attributes, which it does only for those that it names."""
     limits = read("loki/loki.yaml")["limits_config"]
     (rule,) = limits["otlp_config"]["resource_attributes"]["attributes_config"]
 
@@ -214,7 +214,7 @@ def test_loki_indexes_what_the_collector_sends() -> None:
 
 
 def test_no_agent_gives_up() -> None:
-    """A batch that is dropped is a hole, and the files are there for as long as it takes."""
+    """No agent drops a batch that can't be delivered: that would be a hole, and the files wait for as long as it takes."""
     assert "max_backoff_retries = 0" in (ALLOY / "config.alloy").read_text("utf-8")
     assert "max_backoff_retries = 0" in (ALLOY / "offline.alloy").read_text("utf-8")
     assert read("promtail.yaml")["clients"][0]["backoff_config"]["max_retries"] == 0
@@ -224,7 +224,7 @@ def test_no_agent_gives_up() -> None:
 
 
 def test_idle_files_and_batches_cost_less_than_half_a_second() -> None:
-    """The two waits of Alloy add up to what a line is under way before Loki has it; measured where there is an Alloy (test_chain)."""
+    """Alloy's two waits, which delay a line before Loki has it, add up to less than half a second."""
     text = (ALLOY / "config.alloy").read_text("utf-8")
     waits = [int(found) for found in re.findall(r'(?:max_poll_frequency|batch_wait) += "(\d+)ms"', text)]
 
@@ -233,13 +233,13 @@ def test_idle_files_and_batches_cost_less_than_half_a_second() -> None:
 
 
 def test_promtail_says_first_that_it_is_over() -> None:
-    """Before anybody builds on it."""
+    """The first line of Promtail's file says that Promtail has reached its end of life."""
     assert "2026-03-02" in (ALLOY / "promtail.yaml").read_text("utf-8").splitlines()[0]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_no_secret_is_shipped(name: str) -> None:
-    """Tokens come from the environment or a file."""
+    """No file holds a token: it comes from the environment or from a file."""
     for line in (ALLOY / SHIPPED[name]).read_text("utf-8").splitlines():
         if "token" in line.lower() and not line.lstrip().startswith(("//", "#")):
             assert "sys.env(" in line or "${LOKI_BEARER_TOKEN" in line, line
@@ -247,7 +247,7 @@ def test_no_secret_is_shipped(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["config.alloy", "offline.alloy"])
 def test_alloy_has_nothing_to_say(name: str, tmp_path: Path) -> None:
-    """Its formatter changes nothing and its validator finds nothing, where there is an Alloy."""
+    """Alloy's formatter changes nothing and its validator finds nothing, where Alloy is installed."""
     alloy = shutil.which("alloy")
     if alloy is None:
         pytest.skip("no alloy on PATH")
@@ -259,7 +259,7 @@ def test_alloy_has_nothing_to_say(name: str, tmp_path: Path) -> None:
 
 
 def test_promtail_has_nothing_to_say(tmp_path: Path) -> None:
-    """It takes its configuration, where there is a promtail."""
+    """Promtail accepts its configuration, where it is installed."""
     promtail = shutil.which("promtail")
     if promtail is None:
         pytest.skip("no promtail on PATH")
@@ -270,7 +270,7 @@ def test_promtail_has_nothing_to_say(tmp_path: Path) -> None:
 
 
 def test_readme_names_tests_and_files_that_exist() -> None:
-    """What the page says was checked can be looked up."""
+    """Every test that the page names exists, and the page names every file that ships."""
     text = (ALLOY / "README.md").read_text("utf-8")
     named = re.findall(r"`(tests/[\w/]+\.py)`", text)
 

@@ -1,4 +1,4 @@
-"""The whole chain on loopback, from the file to Loki's answer, where there is an agent, and a Loki."""
+"""The whole chain on loopback, from the file to Loki's answer, where an agent and Loki are installed."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ SECONDS = 120.0
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
-    """One Loki for all tests here."""
+    """Run one Loki for all tests here."""
     with loki(tmp_path_factory.mktemp("loki")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
-    """A Loki that allows as many series as one does by default."""
+    """Run a Loki with the default limit of series."""
     with loki(tmp_path_factory.mktemp("strict"), ("max_query_series: 5000", "max_query_series: 500")) as running:
         yield running
 
 
 @pytest.fixture(params=["alloy", "promtail", "fluent-bit"])
 def agent(request: pytest.FixtureRequest, tmp_path: Path) -> Agent:
-    """Each of those that are here, not yet started."""
+    """Return each agent that is installed, not yet started."""
     program(request.param)
     program("loki")
     return Agent(request.param, tmp_path, request.getfixturevalue("server").port)
 
 
 def count(server: Loki, query: str) -> float:
-    """Return how many lines Loki has counted, doubles among them: its log queries would hide those."""
+    """Return how many lines Loki counts, including doubles, which its log queries hide."""
     return sum(value for _, value in server.vector(f"sum (count_over_time({query} [1h]))"))
 
 
@@ -59,7 +59,7 @@ def has_last(server: Loki, query: str) -> bool:
 
 
 def test_every_record_arrives_once(agent: Agent, server: Loki, record_property: Callable[[str, object], None]) -> None:
-    """20,000 records over ten rotations, with the agent stopped during some: each in Loki exactly once, with labels and time.
+    """Each of 20,000 records is in Loki exactly once, with labels and time, over ten rotations and stops of the agent.
 
     Alloy loses a few lines when it is stopped while it reads a backlog: no more than were seen, and the report says how many.
     """
@@ -90,7 +90,7 @@ def test_every_record_arrives_once(agent: Agent, server: Loki, record_property: 
 
 
 def test_line_arrives_within_a_second(agent: Agent, server: Loki) -> None:
-    """At the median, from the write to Loki's answer, when the file was idle before."""
+    """A line can be queried within a second of its write, at the median, when the file was idle before."""
     lines = Lines(agent.log_dir, max_bytes=1 << 20)
     query = f'{STREAM} | run_id="{lines.run_id}"'
     with agent:
@@ -103,7 +103,7 @@ def test_line_arrives_within_a_second(agent: Agent, server: Loki) -> None:
 
 
 def test_torn_line_is_dropped_and_counted(agent: Agent, server: Loki) -> None:
-    """The lines around it arrive with their times."""
+    """A torn line is dropped and counted, and the lines around it arrive."""
     lines, path = torn(agent)
     query = f'{STREAM} | run_id="{lines.run_id}"'
     with agent:
@@ -127,7 +127,7 @@ def pushed(server: Loki, name: str, site: Site) -> list[tuple[dict[str, str], fl
 
 
 def by_labels(found: list[tuple[dict[str, str], float]]) -> list[tuple[list[tuple[str, str]], float]]:
-    """In an order that doesn't depend on who found it, and without the names of the clusters."""
+    """Return results in an order of their own, without the names of the clusters."""
     return sorted(
         (sorted((name, value) for name, value in labels.items() if name != "cluster"), round(number, 6)) for labels, number in found
     )
@@ -135,7 +135,7 @@ def by_labels(found: list[tuple[dict[str, str], float]]) -> list[tuple[list[tupl
 
 @pytest.mark.parametrize(("name", "case"), cases(FIRES))
 def test_alert_fires_in_loki(server: Loki, name: str, case: Case) -> None:
-    """And says the same as the interpreter of the other tests."""
+    """An alert fires in Loki for the lines that fire it elsewhere, and finds what the interpreter finds."""
     site = case()
     found = pushed(server, f"{name}-fires-{time.monotonic_ns()}", site)
 
@@ -145,12 +145,12 @@ def test_alert_fires_in_loki(server: Loki, name: str, case: Case) -> None:
 
 @pytest.mark.parametrize(("name", "case"), cases(QUIET))
 def test_alert_stays_quiet_in_loki(server: Loki, name: str, case: Case) -> None:
-    """For the same lines as in the other tests."""
+    """An alert stays quiet in Loki for the lines for which it stays quiet elsewhere."""
     assert pushed(server, f"{name}-quiet-{time.monotonic_ns()}", case()) == []
 
 
 def test_no_query_needs_a_raised_limit(strict: Loki) -> None:
-    """1,247 locks and three times as many statements: every panel and every rule is answered, and the rules name the oldest."""
+    """With 1,247 locks and three times as many statements, every panel and rule is answered, and the rules name the oldest."""
     site = crowded_site()
     strict.push(site.entries)
     for panel in PANELS:
@@ -162,7 +162,7 @@ def test_no_query_needs_a_raised_limit(strict: Loki) -> None:
 
 
 def test_lines_of_an_outage_are_found_when_they_come(server: Loki) -> None:
-    """Each of the last seven days has a line before anything is flushed."""
+    """Lines of each of the last seven days are found before anything is flushed."""
     cluster = f"outage-{time.monotonic_ns()}"
     labels = {"job": "sqmon", "cluster": cluster, "instance": "host", "metric": "sqmon"}
     for day in range(8):
@@ -176,7 +176,7 @@ def test_lines_of_an_outage_are_found_when_they_come(server: Loki) -> None:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_loki_parses_every_query(server: Loki, query: str) -> None:
-    """With the variables filled in as Grafana does."""
+    """Loki accepts every query, with the variables filled in as Grafana does."""
     text = filled(query)
     is_log = any(panel.kind == "logs" and panel.query == query for panel in PANELS)
     answer = server.get(
@@ -189,7 +189,7 @@ def test_loki_parses_every_query(server: Loki, query: str) -> None:
 
 
 def test_ruler_has_loaded_every_rule(server: Loki) -> None:
-    """And finds them in order."""
+    """The ruler has loaded every rule of the shipped file and has no error for any."""
     groups = server.get("/prometheus/api/v1/rules")["data"]["groups"]
 
     assert {rule["name"] for group in groups for rule in group["rules"]} == set(RULE)

@@ -1,4 +1,4 @@
-"""The dashboards: that they are what the source makes, name only what exists, and show something of a real run of the service."""
+"""The dashboards: generated from their source, made of fields that exist, and filled by a real run of the service."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RECORD = {"ts", "seq", "metric", "run_id", "poll", "poll_rows", "truncated"}
 
 
 class Panel(NamedTuple):
-    """One panel with its query, the dashboard that it is in, and all that Grafana is told of it."""
+    """A panel: its dashboard, its query, and its JSON."""
 
     board: str
     title: str
@@ -52,7 +52,7 @@ QUERIES = [panel.query for panel in PANELS] + [
 
 
 def event_fields() -> set[str]:
-    """Every name that the service gives to a field of an event: keyword arguments and keys, where events are made."""
+    """Return every name that the service gives to a field of an event: keyword arguments and keys, where events are made."""
     names = {"ts", "seq", "metric", "run_id", "level", "event"}
     for module in (
         "supervisor/journal",
@@ -71,7 +71,7 @@ def event_fields() -> set[str]:
 
 
 def fields(metric: str) -> set[str]:
-    """Every key that a line of this metric can have."""
+    """Return every key that a line of this metric can have."""
     if metric == "sqmon":
         return event_fields()
     function = catalogue.FUNCTIONS[metric]
@@ -86,7 +86,7 @@ def parsed(query: str) -> list[tuple[str, str]]:
 
 
 def test_they_are_what_the_source_makes() -> None:
-    """Whoever changes the source runs `python -m alloy.source`, and nobody edits the JSON."""
+    """The dashboards' JSON is exactly what `python -m alloy.source` writes."""
     pytest.importorskip("grafana_foundation_sdk", reason="the SDK needs Python 3.11")
     from alloy.source.generated import files  # noqa: PLC0415 - needs the SDK
 
@@ -97,14 +97,14 @@ def test_they_are_what_the_source_makes() -> None:
 
 
 def test_the_five_are_there() -> None:
-    """With the names by which they link to each other."""
+    """The five dashboards exist, under the names by which they link to each other."""
     assert {board["uid"] for board in BOARDS.values()} == {f"sqmon-{name}" for name in BOARDS}
     assert set(BOARDS) == {"overview", "locks", "statements", "metadata", "monitor"}
 
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_every_field_exists(query: str) -> None:
-    """In the catalogue, under the name of one generation or another, or among the fields of the events."""
+    """Every field that a query reads is in the catalogue, under the name of some generation, or is a field of an event."""
     for selector, named in parsed(query):
         metric = re.search(r'metric="(\w+)"', selector)
         keys = set(re.findall(r'="(\w+)"', named))
@@ -114,7 +114,7 @@ def test_every_field_exists(query: str) -> None:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_every_label_exists(query: str) -> None:
-    """In the agents' configuration; and what is grouped by is a label or was read from the line."""
+    """Every label that a query selects by is one that the agents give, and it groups by labels or by what it read from the line."""
     known = {*LABELS, "run_id"}
     for selector, named in parsed(query):
         assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)", selector)) <= LABELS
@@ -126,13 +126,13 @@ def test_every_label_exists(query: str) -> None:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_every_query_names_the_fields_that_it_reads(query: str) -> None:
-    """A bare `| json` would make a label of every column, of statements too."""
+    """Every query names the fields that it reads, since a bare `| json` would make a label of every column."""
     assert not re.search(r"\| json *(\||\[|$)", query)
 
 
 @pytest.mark.parametrize("name", ["show_server_status", "show_locks", "get_leveldb_stats"])
 def test_older_names_are_read_beside_newer_ones(name: str) -> None:
-    """Wherever a query reads a column that has an older name."""
+    """A query that reads a column reads its older names too."""
     for query in QUERIES:
         for selector, named in parsed(query):
             if f'metric="{name}"' in selector:
@@ -143,7 +143,7 @@ def test_older_names_are_read_beside_newer_ones(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_dashboards_have_their_variables(name: str) -> None:
-    """A Loki, the clusters, the instances; and each query of a panel asks for the chosen ones."""
+    """Each dashboard can choose a Loki, clusters and instances, and every query of a panel asks for the chosen ones."""
     variables = {variable["name"]: variable for variable in BOARDS[name]["templating"]["list"]}
 
     assert list(variables) == ["source", "cluster", "instance"]
@@ -155,7 +155,7 @@ def test_dashboards_have_their_variables(name: str) -> None:
 
 
 def grouped_by(query: str) -> list[str]:
-    """What tells the results of a query from each other: the labels of its first grouping."""
+    """Return the labels of a query's first grouping, which tell its results from each other."""
     found = re.search(r"\bby \(([^)]*)\)", query)
     assert found is not None, query
     return found[1].split(", ")
@@ -163,7 +163,7 @@ def grouped_by(query: str) -> list[str]:
 
 @pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.kind == "table"], ids=lambda panel: panel.title)
 def test_tables_show_what_they_group_by(panel: Panel) -> None:
-    """The number first, then each label in an order of its own, the place last; and no unit makes a time out of a statement's number."""
+    """A table shows its number first, then each label, and the place last; no unit makes a time out of a statement's number."""
     (organize,) = panel.json["transformations"]
     order = sorted(organize["options"]["indexByName"], key=organize["options"]["indexByName"].__getitem__)
     strings, *_ = panel.json["fieldConfig"]["overrides"]
@@ -178,7 +178,7 @@ def test_tables_show_what_they_group_by(panel: Panel) -> None:
 
 @pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.kind == "stat"], ids=lambda panel: panel.title)
 def test_numbers_show_every_cluster(panel: Panel) -> None:
-    """An instant query's answer is one table, of which a reduced number would be the last row."""
+    """A number panel shows every row of the answer: reduced, it would show the last cluster's for all."""
     assert panel.json["options"]["reduceOptions"]["values"] is True
     assert panel.json["targets"][0]["queryType"] == "instant"
     assert "cluster" in grouped_by(panel.query)
@@ -186,7 +186,7 @@ def test_numbers_show_every_cluster(panel: Panel) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_panels_lie_beside_each_other(name: str) -> None:
-    """Within 24 columns, none on another, each with a title of its own, a description and a number."""
+    """Panels lie within 24 columns and don't overlap; each has a title of its own, a description and a number."""
     panels = BOARDS[name]["panels"]
     cells = [
         (x, y)
@@ -203,7 +203,7 @@ def test_panels_lie_beside_each_other(name: str) -> None:
 
 
 def test_provisioning_finds_source_and_dashboards() -> None:
-    """With the paths that compose.yaml mounts."""
+    """Grafana finds its data source and its dashboards at the paths that compose.yaml mounts."""
     (source,) = yaml.safe_load((GRAFANA / "provisioning/datasources/loki.yaml").read_text("utf-8"))["datasources"]
     (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/sqmon.yaml").read_text("utf-8"))["providers"]
     compose = yaml.safe_load((ROOT / "alloy/compose.yaml").read_text("utf-8"))["services"]
@@ -216,7 +216,7 @@ def test_provisioning_finds_source_and_dashboards() -> None:
 
 
 def test_compose_pins_and_mounts_what_exists() -> None:
-    """No image without a version, no port to the outside, no file that isn't there."""
+    """The compose file names a version for each image, opens no port to the outside, and mounts only files that exist."""
     services = yaml.safe_load((ROOT / "alloy/compose.yaml").read_text("utf-8"))["services"]
 
     assert set(services) == {"simulator", "sqmon", "alloy", "loki", "grafana"}
@@ -229,7 +229,7 @@ def test_compose_pins_and_mounts_what_exists() -> None:
 
 
 def tailed(log_dir: Path) -> list[Entry]:
-    """The lines of a directory with the labels and times that the shipped configuration gives them."""
+    """Return the lines of a directory with the labels and times that the shipped configuration gives them."""
     entries = []
     for directory in sorted(path for path in log_dir.iterdir() if path.is_dir() and path.name != "current"):
         for path in segments(log_dir, directory.name):
@@ -250,7 +250,7 @@ def _seconds(text: str) -> float:
 
 @pytest.fixture(scope="module", params=["2024-05", "4.6", "4.10"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Entry]]:
-    """What a service has written that polled a simulated cluster of one generation, lost a worker, and was given a wrong metrics file."""
+    """Return what a service wrote that polled a simulated cluster of one generation, lost a worker, and got a wrong metrics file."""
     log_dir = tmp_path_factory.mktemp(f"run-{request.param}") / "lines"
     metrics = dict.fromkeys(catalogue.DEFAULT_METRICS, 0.3)
     with Simulator(version=request.param, rows_locks=3) as simulator, service(simulator.port, log_dir, metrics=metrics) as running:
@@ -266,7 +266,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def filled(query: str) -> str:
-    """With what Grafana puts for the variables."""
+    """Return the query with the variables as Grafana fills them in."""
     return re.sub(r"\$__(auto|range)", "5m", query).replace("$cluster", ".+").replace("$instance", ".+")
 
 
@@ -286,7 +286,7 @@ SOMETIMES_EMPTY = {
 
 
 def test_every_panel_shows_something(run: list[Entry]) -> None:
-    """Of each generation of columns, after a minute of an ordinary cluster's life."""
+    """Every panel shows something of an ordinary cluster of each generation, except panels of trouble."""
     now = max(entry.time for entry in run) + 1
     empty = set()
     for panel in PANELS:
@@ -298,7 +298,7 @@ def test_every_panel_shows_something(run: list[Entry]) -> None:
 
 
 def test_every_line_of_a_graph_has_a_name_of_its_own(run: list[Entry]) -> None:
-    """With two clusters that have everything in common, two sqmons on each."""
+    """Two clusters that are alike, with two sqmons each, give every line of a graph a name of its own."""
     sites = [{"cluster": cluster, "instance": instance} for cluster in ("one", "two") for instance in ("left", "right")]
     entries = [entry._replace(labels={**entry.labels, **site}) for entry in run for site in sites]
     now = max(entry.time for entry in run) + 1
@@ -313,7 +313,7 @@ def test_every_line_of_a_graph_has_a_name_of_its_own(run: list[Entry]) -> None:
 
 
 def test_panels_show_no_nameless_groups(run: list[Entry]) -> None:
-    """A table of locks has a statement and a mode in each line, by whatever name the server called them."""
+    """Each line of the table of locks has a statement and a mode, whatever the server calls them."""
     now = max(entry.time for entry in run) + 1
     (query,) = (panel.query for panel in PANELS if panel.title == "Who holds what, for how long")
     found = evaluated(filled(query), run, now)

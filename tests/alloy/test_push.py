@@ -1,4 +1,4 @@
-"""From the file to what an agent pushes, without a Loki: that no stop, kill or outage loses or doubles a line, and how long it takes."""
+"""The way from the file to what an agent pushes, without a Loki: nothing is lost or doubled by a stop, a kill or an outage."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ SECONDS = 120.0
 
 @pytest.fixture
 def server() -> Iterator[PushServer]:
-    """What takes the lines."""
+    """Return a server that takes what is pushed."""
     with PushServer().running() as running:
         yield running
 
 
 @pytest.fixture(params=["fluent-bit"])  # Alloy and Promtail push protobuf: they are tested with a Loki
 def agent(request: pytest.FixtureRequest, tmp_path: Path, server: PushServer) -> Agent:
-    """Each of those that push JSON, not yet started."""
+    """Return each agent that pushes JSON, not yet started."""
     return Agent(request.param, tmp_path, server.port)
 
 
 def arrived(server: PushServer) -> Counter[str]:
-    """How often each line did."""
+    """Return how often each line arrived."""
     return Counter(pushed.line for pushed in server.pushed)
 
 
 def written(lines: Lines) -> Counter[str]:
-    """Each line once."""
+    """Return each written line once."""
     return Counter(lines.written.values())
 
 
 def test_every_record_arrives_once(agent: Agent, server: PushServer) -> None:
-    """20,000 records over ten rotations, with the agent stopped during some: each once, byte for byte, with labels and time."""
+    """Each of 20,000 records arrives once, byte for byte, with labels and time, over ten rotations and stops of the agent."""
     lines = written_over_stops(agent, max_bytes=500_000)
     with agent:
         for _ in range(40):
@@ -63,7 +63,7 @@ def test_every_record_arrives_once(agent: Agent, server: PushServer) -> None:
 
 
 def test_line_is_sent_within_a_second(agent: Agent, server: PushServer) -> None:
-    """At the median, from the write, when the file was idle before."""
+    """A line is sent within a second of its write, at the median, when the file was idle before."""
     lines = Lines(agent.log_dir, max_bytes=1 << 20)
     with agent:
         lines.poll(1)
@@ -75,7 +75,7 @@ def test_line_is_sent_within_a_second(agent: Agent, server: PushServer) -> None:
 
 
 def test_torn_line_is_dropped_and_counted(agent: Agent, server: PushServer) -> None:
-    """The lines around it arrive."""
+    """A torn line is dropped and counted, and the lines around it arrive."""
     lines, _ = torn(agent)
     with agent:
         wait_until(lambda: agent.dropped() == 2)
@@ -85,7 +85,7 @@ def test_torn_line_is_dropped_and_counted(agent: Agent, server: PushServer) -> N
 
 
 def test_level_is_a_label_of_events_alone(agent: Agent, server: PushServer) -> None:
-    """Of each its own."""
+    """Each event has its own level as a label."""
     place = agent.log_dir / "sqmon"
     place.mkdir()
     text = '{{"ts":"2026-11-24T15:30:50.00000000{0}Z","seq":{0},"metric":"sqmon","run_id":"r","level":"{1}","event":"poll"}}\n'
@@ -97,7 +97,7 @@ def test_level_is_a_label_of_events_alone(agent: Agent, server: PushServer) -> N
 
 
 def test_outage_with_a_stop_in_it_loses_nothing(agent: Agent, server: PushServer) -> None:
-    """What was read and refused is sent after the restart, once."""
+    """What was read and refused during an outage is sent once after a restart of the agent."""
     lines = Lines(agent.log_dir, max_bytes=200_000)
     server.away = True
     with agent:
@@ -114,7 +114,7 @@ def test_outage_with_a_stop_in_it_loses_nothing(agent: Agent, server: PushServer
 
 @pytest.mark.parametrize("away", [False, True])
 def test_kill_loses_nothing(agent: Agent, server: PushServer, away: bool) -> None:
-    """Whether or not what it read could be sent; what was under way may come twice."""
+    """A kill loses nothing, whether or not Loki was there; what was under way may come twice."""
     lines = Lines(agent.log_dir, max_bytes=200_000)
     server.away = away
     with agent:
@@ -130,7 +130,7 @@ def test_kill_loses_nothing(agent: Agent, server: PushServer, away: bool) -> Non
 
 
 def test_what_the_service_writes_arrives_once(agent: Agent, server: PushServer) -> None:
-    """Every line of every stream, though a worker is killed, then the service, and the agent is stopped in between."""
+    """Every line of every stream arrives once, though a worker and the service are killed and the agent is stopped in between."""
     metrics = dict.fromkeys(DEFAULT_METRICS, 0.1)
     with Simulator() as simulator:
         with service(simulator.port, agent.log_dir, metrics=metrics) as running:

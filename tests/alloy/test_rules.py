@@ -1,4 +1,4 @@
-"""The alert rules: for each one lines that fire it and lines that don't, evaluated with the expressions of the shipped file."""
+"""The alert rules of the shipped file: lines that fire each of them, and lines that don't."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ RULES = ROOT / "alloy" / "loki" / "rules.yaml"
 
 
 def status(*rows: tuple[Any, ...]) -> Site:
-    """A site that polls these statements."""
+    """Return a site that polls these statements."""
     return Site().polls("show_server_status", STATUS, [own(), *rows])
 
 
 def locks(*rows: tuple[Any, ...], columns: Sequence[str] = NEW_LOCKS) -> Site:
-    """A site that polls these locks."""
+    """Return a site that polls these locks."""
     return Site().polls("show_locks", columns, rows)
 
 
 def stats(worst: float, columns: Sequence[str] = STATS) -> Site:
-    """A site whose metadata server once took that long."""
+    """Return a site whose metadata server once took that long."""
     row = ("2026-11-24 15:30:00", "10.0.0.1", 3105, "CheckLocksMsg", 9, 0.8, worst, "2026-11-24 15:00:00", 3.1)
     return Site().polls("get_leveldb_stats", columns, [row])
 
 
 def licences(**values: Any) -> Site:
-    """A site with this licence."""
+    """Return a site with this licence."""
     return Site().polls("get_license_info", LICENCE, [licence(**values)])
 
 
 def two_nodes_then_one(*, polls_go_on: bool = True) -> Site:
-    """node_2 is gone since five minutes."""
+    """Return a site that lost node_2 five minutes ago."""
     site = Site().polls("show_cluster_nodes", NODES, [node("node_1"), node("node_2")], at=range(300, 900, 30))
     return site.polls("show_cluster_nodes", NODES, [node("node_1")], at=range(0, 300, 30)) if polls_go_on else site
 
 
 def queue(length: int) -> Site:
-    """A site with so many waiting statements."""
+    """Return a site with so many waiting statements."""
     return status(*(statement("In Queue", 60, 50, number=100 + number, service="etl") for number in range(length)))
 
 
 def failures(number: int) -> Site:
-    """So many failed polls."""
+    """Return a site with so many failed polls."""
     site = status()
     for second in range(number):
         site.event("poll", "warning", at=10 + second, target="show_locks", status="timeout")
@@ -64,7 +64,7 @@ def failures(number: int) -> Site:
 
 
 def quiet_for(seconds: float) -> Site:
-    """Nothing since then."""
+    """Return a site that has been silent for so long."""
     return Site().polls("show_server_status", STATUS, [own()], at=[seconds + ago for ago in range(0, 600, 30)])
 
 
@@ -152,7 +152,7 @@ QUIET: dict[str, list[Case]] = {
 
 
 def rules() -> dict[str, dict[str, Any]]:
-    """Every rule of the shipped file by its name."""
+    """Return every rule of the shipped file by its name."""
     groups = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
@@ -161,24 +161,24 @@ RULE = rules()
 
 
 def cases(table: dict[str, list[Case]]) -> list[Any]:
-    """One parameter per alert and case."""
+    """Return one parameter per alert and case."""
     return [pytest.param(name, case, id=f"{name}-{number}") for name, found in table.items() for number, case in enumerate(found)]
 
 
 def test_shipped_file_is_what_is_written() -> None:
-    """Whoever changes the source or the thresholds runs `python -m alloy.source`."""
+    """The rules file is exactly what `python -m alloy.source` writes."""
     assert written_rules() == RULES.read_text("utf-8")
 
 
 def test_every_alert_has_a_case() -> None:
-    """An alert that was never seen to fire is none."""
+    """Every alert has a case in which it fires."""
     assert set(RULE) == set(FIRES)
     assert set(QUIET) <= set(RULE)
 
 
 @pytest.mark.parametrize(("name", "case"), cases(FIRES))
 def test_alert_fires(name: str, case: Case) -> None:
-    """For the cluster that has the trouble, and not for the one beside it that is well."""
+    """An alert fires for the cluster in trouble, and not for the healthy one beside it."""
     well = [entry for healthy in HEALTHY for entry in healthy().entries]
     beside = [entry._replace(labels={**entry.labels, "cluster": "other"}) for entry in well]
     found = evaluated(RULE[name]["expr"], case().entries + beside, EVALUATED)
@@ -219,25 +219,25 @@ def test_alert_fires_whatever_the_server_calls_its_columns(name: str, case: Case
 
 @pytest.mark.parametrize(("name", "case"), cases(QUIET))
 def test_alert_stays_quiet(name: str, case: Case) -> None:
-    """Just below the threshold, for other statuses, and where the server lacks the columns."""
+    """An alert stays quiet just below its threshold, for other statuses, and where the server lacks the columns."""
     assert evaluated(RULE[name]["expr"], case().entries, EVALUATED) == []
 
 
 @pytest.mark.parametrize("name", RULE)
 @pytest.mark.parametrize("number", range(len(HEALTHY)))
 def test_healthy_cluster_is_quiet(name: str, number: int) -> None:
-    """Whatever of it is looked at."""
+    """No alert fires for any part of a healthy cluster."""
     assert evaluated(RULE[name]["expr"], HEALTHY[number]().entries, EVALUATED) == []
 
 
 def test_nothing_at_all_is_silence() -> None:
-    """Also where Loki has never had a line, so that no cluster can be named."""
+    """SqmonSilent fires even where Loki has never had a line, though it can name no cluster then."""
     assert evaluated(RULE["SqmonSilent"]["expr"], [], EVALUATED) == [({"job": "sqmon", "metric": "sqmon"}, 1.0)]
 
 
 @pytest.mark.parametrize("name", RULE)
 def test_alert_says_what_to_do(name: str) -> None:
-    """With labels that its expression has, a severity that somebody can route by, and a panel that exists."""
+    """An alert uses labels that its expression has, a known severity, and a panel that exists."""
     rule = RULE[name]
     notes = rule["annotations"]
     used = set(re.findall(r"\$labels\.(\w+)", notes["summary"] + notes["description"]))
@@ -254,7 +254,7 @@ def test_alert_says_what_to_do(name: str) -> None:
 
 
 def test_thresholds_are_in_one_place() -> None:
-    """Each number that an expression compares with is in thresholds.py, but for `more than none`."""
+    """Every number that an expression compares with is in thresholds.py, except zero."""
     known = {
         float(number)
         for value in vars(thresholds).values()

@@ -132,7 +132,8 @@ class Agent:
     def kill(self) -> None:
         """Stop at once: what was read beyond the saved positions will be read again."""
         saved = (read_positions(self._positions_file) or NOTHING_KNOWN).offsets
-        self.dropped.update(taken.line for path, taken in self._queue if taken.end <= saved.get(path, 0))
+        # What it held is read again, unless its position lies behind it or its file is gone.
+        self.dropped.update(taken.line for path, taken in self._queue if taken.end <= saved.get(path, 0) or not path.exists())
         for path, tailer in self._tailers.items():
             self.may_repeat.update(tailer.between(saved.get(path, 0)))
         self._leave_all()

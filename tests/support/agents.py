@@ -1,4 +1,4 @@
-"""The agents on PATH with their shipped configurations, moved to free ports, and a writer of lines for them to read."""
+"""The installed agents with their shipped configurations, and a writer of lines for them to read."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.support.loki import asked, free_port, nanoseconds, process, program
 from tests.support.program import environment, wait_until
 
 LABELS = {"job": "sqmon", "cluster": "chain", "instance": "host", "metric": "show_locks"}
-"""What every line of `Lines` has to arrive with, beside its filename."""
+"""The labels that every line of `Lines` must arrive with, beside its filename."""
 
 
 class _Kind(NamedTuple):
-    """What differs between agents in how they are started."""
+    """How an agent is started, and what it is known to do differently."""
 
     words: str
     moved: dict[str, str]  # what of the shipped configuration has to be elsewhere here
@@ -96,7 +96,7 @@ class Agent:
         self._stack.close()
 
     def kill(self) -> None:
-        """End it at once, in the middle of whatever it does."""
+        """Kill it, in the middle of whatever it does."""
         self.running.send_signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.running.wait(5)
@@ -106,7 +106,7 @@ class Agent:
         return sum(map(float, re.findall(self._kind.dropped, asked(self._url())[1])))
 
     def has_time(self, ts: int, line: str) -> bool:
-        """Whether `ts`, in nanoseconds since 1970, is the time that the line says, as exactly as this agent reads it."""
+        """Whether `ts`, in nanoseconds since 1970, is the line's own time, as exactly as this agent reads it."""
         return 0 <= nanoseconds(json.loads(line)["ts"]) - ts <= self._kind.early_ns
 
     def _url(self) -> str:
@@ -114,7 +114,7 @@ class Agent:
 
 
 class Lines:
-    """A writer of records as a worker has it, and everything that it wrote: seq -> line."""
+    """A writer of records like a worker's, with everything that it wrote: seq -> line."""
 
     def __init__(self, log_dir: Path, max_bytes: int) -> None:
         self._clock = SystemClock()
@@ -148,7 +148,7 @@ class Lines:
 
 
 def written_over_stops(agent: Agent, max_bytes: int) -> Lines:
-    """Write 16,000 records into segments of `max_bytes`, half of them while the agent is stopped, in the middle of what it was sending."""
+    """Write 16,000 records into segments of `max_bytes`, half of them while the agent is stopped."""
     lines = Lines(agent.log_dir, max_bytes)
     for stopped in (False, True, False, True):
         with contextlib.nullcontext() if stopped else agent:
@@ -158,7 +158,7 @@ def written_over_stops(agent: Agent, max_bytes: int) -> Lines:
 
 
 def torn(agent: Agent) -> tuple[Lines, Path]:
-    """Write two records, and after them two lines that are none, the first as a power failure leaves it; return them and the file."""
+    """Write two records and two lines that are none, the first as a power failure leaves it; return the writer and the file."""
     lines = Lines(agent.log_dir, max_bytes=1 << 20)
     lines.poll(2)
     lines.close()
@@ -169,7 +169,7 @@ def torn(agent: Agent) -> tuple[Lines, Path]:
 
 
 def seconds_under_way(lines: Lines, has_arrived: Callable[[int], bool]) -> float:
-    """Return the median, of 15 lines that come after a pause each, from the write until `has_arrived` says that seq did."""
+    """Return the median time from the write of a line until `has_arrived` is true of its seq, of 15 lines with pauses between."""
     took = []
     for _ in range(15):
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The part of LogQL that the shipped queries use, evaluated over lines in memory; where there is a Loki, Loki is asked instead."""
+"""An interpreter for the part of LogQL that the shipped queries use, with Loki's limits."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
 
 
 class Limits(NamedTuple):
-    """What of Loki's configuration decides whether a query is answered, and with which lines; the defaults are Loki's."""
+    """The settings that decide whether Loki answers a query, and with which lines; the defaults are Loki's."""
 
     series: int = 500  # limits_config.max_query_series
     look_back_s: float = 9660.0  # ingester.query_store_max_look_back_period: older lines are hidden until they are flushed
 
     @classmethod
     def of(cls, path: Path) -> Limits:
-        """Return those of a configuration file."""
+        """Return the limits that a configuration file sets."""
         settings = yaml.safe_load(path.read_text("utf-8"))
         look_back = settings.get("ingester", {}).get("query_store_max_look_back_period")
         return cls(
@@ -47,7 +47,7 @@ SHIPPED = Limits.of(ROOT / "alloy" / "loki" / "loki.yaml")
 
 
 class TooManySeriesError(Exception):
-    """Loki answers 400, and a rule has the health `err`: it fires nothing."""
+    """Loki refuses the query with 400, and a rule has the health `err` and fires nothing."""
 
 
 class _Leg(dict[frozenset[tuple[str, str]], float]):
@@ -115,7 +115,7 @@ class Query:
         return names
 
     def _matching(self) -> Optional[list[str]]:
-        """`on (...)` and `group_left ()`, which is only ever used for many lines on the left."""
+        """Take `on (...)` and `group_left ()`, which the queries use only for many series on the left."""
         on = None
         if self._peek() == "on":
             self._take()
@@ -302,7 +302,7 @@ def _time(sample: Sample) -> float:
 
 
 def _grown(samples: list[Sample], span: float) -> float:
-    """How much a counter grew per second, a smaller number than before being a new beginning."""
+    """Return how much a counter grew per second, where a smaller number is a new start."""
     values = [sample.value for sample in sorted(samples, key=_time)]
     return sum(after - before if after >= before else after for before, after in zip(values, values[1:])) / span
 

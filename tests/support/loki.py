@@ -28,7 +28,7 @@ _HOUR_NS = 3600 * 10**9
 
 
 def program(name: str) -> str:
-    """Return the path of a program; the test is skipped where there is none."""
+    """Return the path of a program; skip the test where it is not installed."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"no {name} on PATH")
@@ -44,7 +44,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def process(words: list[str], log: Path, environment: Optional[dict[str, str]] = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program with its output in `log`; at the end it is stopped, or killed when it won't."""
+    """Run a program with its output in `log`; at the end, stop it, or kill it when it doesn't stop."""
     with log.open("ab") as sink, subprocess.Popen(words, stdout=sink, stderr=sink, env=environment, cwd=log.parent) as running:
         try:
             yield running
@@ -69,7 +69,7 @@ def asked(url: str, data: Optional[bytes] = None) -> tuple[int, str]:
 
 
 class Loki:
-    """What a test asks of it."""
+    """The Loki at a port, as tests use it."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -134,7 +134,7 @@ class Loki:
 
 
 def nanoseconds(ts: str) -> int:
-    """Of a record's `ts`, since 1970 and exactly."""
+    """Return a record's `ts` in nanoseconds since 1970."""
     seconds = dt.datetime.fromisoformat(ts[:19] + "+00:00").timestamp()
     return int(seconds) * 10**9 + int(ts[20:29])
 

@@ -1,4 +1,4 @@
-"""Stands in for Loki where a test is about the agent: takes what is pushed as JSON, keeps all of it, and can be away."""
+"""A stand-in for Loki's push address, for tests of the agents: it takes JSON, keeps everything, and can be away."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Iterator, NamedTuple
 
 
 class Pushed(NamedTuple):
-    """One line as an agent sent it; `ts` in nanoseconds since 1970."""
+    """A line as an agent sent it; `ts` in nanoseconds since 1970."""
 
     labels: dict[str, str]
     ts: int

@@ -1,4 +1,4 @@
-"""The lines of one sqmon, as an agent labels them: polls and events at chosen times before now."""
+"""A site: the lines of one sqmon, with polls and events at chosen times before now."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Site:
 
 
 class Age(NamedTuple):
-    """A time that was so long before now, or before each poll, written as the server writes it: the day first or the year first."""
+    """A time so long before now, or before each poll, in the form in which the server writes it."""
 
     seconds: float
     form: str = "%Y-%m-%d %H:%M:%S"
@@ -105,12 +105,12 @@ def _written(value: Any, poll_ago: float) -> Any:
 
 
 def _seconds(text: str) -> float:
-    """Of a `ts`, in seconds since 1970: never before it, since an instant query sees nothing after its time."""
+    """Return a `ts` in seconds since 1970, rounded up, since an instant query sees nothing after its time."""
     return dt.datetime.fromisoformat(text[:26] + "+00:00").timestamp() + (1e-6 if text[26:29] != "000" else 0)
 
 
 def lock(seconds: float, columns: Sequence[str] = NEW_LOCKS, active: int = 1) -> tuple[Any, ...]:
-    """A row of show_locks whose lock is that old."""
+    """Return a row of show_locks whose lock is that old."""
     row = (
         "7",
         "insert into t",
@@ -128,20 +128,20 @@ def lock(seconds: float, columns: Sequence[str] = NEW_LOCKS, active: int = 1) ->
 
 
 def statement(status: str, started: float, since: float, number: int = 11, service: str = "sqream") -> tuple[Any, ...]:
-    """A row of show_server_status."""
+    """Return a row of show_server_status."""
     return (service, "node_1", "10.0.0.1", "etl", number, "select 1", Age(started), status, Age(since))
 
 
 def own(seconds: float = 0) -> tuple[Any, ...]:
-    """The poll's own row, which show_server_status always has."""
+    """Return the poll's own row, which show_server_status always has."""
     return ("monitor", "node_9", "10.0.0.9", "sqream", 1, OWN, Age(seconds, of_poll=True), "Executing", Age(seconds, of_poll=True))
 
 
 def node(name: str, heartbeat: float = 2) -> tuple[Any, ...]:
-    """A row of show_cluster_nodes."""
+    """Return a row of show_cluster_nodes."""
     return ("10.0.0.1", 5000, 3, name, heartbeat, "available")
 
 
 def licence(used: float = 10, days: int = 365, expired: object = 0, exceeded: object = 0) -> tuple[Any, ...]:
-    """A row of get_license_info with a limit of 100."""
+    """Return a row of get_license_info with a limit of 100."""
     return (used, 3 * used, "compressed", 100, Age(-days * 86400, "%Y-%m-%d"), expired, exceeded, 100 - used)
