@@ -1,4 +1,4 @@
-"""What keeps the chaos run honest: it counts what is lost and doubled."""
+"""The collector of the chaos run, which counts what is lost and doubled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def event(seq: int, name: str, first_seq: int, last_seq: int) -> dict[str, Any]:
 
 
 def test_collector_finds_what_is_lost(tmp_path: Path) -> None:
-    """A hole, and lines that a poll promises, unless a gap names them."""
+    """A hole in seq, and lines that a poll promises, count as lost unless a gap names them."""
     write(tmp_path / "show_locks" / "a.jsonl", record(1), record(4))
     write(tmp_path / "sqmon" / "a.jsonl", event(1, "gap", 2, 2), event(2, "poll", 1, 6))
     with Collector(tmp_path) as collector:
@@ -37,7 +37,7 @@ def test_collector_finds_what_is_lost(tmp_path: Path) -> None:
 
 
 def test_collector_finds_what_is_doubled(tmp_path: Path) -> None:
-    """In one file or in two."""
+    """A line that is there twice counts as doubled, in one file or in two."""
     write(tmp_path / "show_locks" / "a.jsonl", record(1), record(2))
     write(tmp_path / "show_locks" / "b.jsonl", record(2))
     with Collector(tmp_path) as collector:
@@ -47,7 +47,7 @@ def test_collector_finds_what_is_doubled(tmp_path: Path) -> None:
 
 
 def test_collector_reads_what_was_removed(tmp_path: Path) -> None:
-    """Lines that came into a file after it was unlinked count as an agent would have read them."""
+    """Lines that reach a file after it was unlinked count as an agent would have read them."""
     path = tmp_path / "show_locks" / "a.jsonl"
     path.parent.mkdir()
     with path.open("ab", buffering=0) as file, Collector(tmp_path) as collector:

@@ -18,7 +18,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def test_text_from_outside_steers_no_terminal() -> None:
-    """What a server or a port said is shown on a terminal, and does nothing else; only the log's own colours are obeyed."""
+    """A text from a server or a port is shown on a terminal without controlling it."""
     ours, theirs = pty.openpty()
     try:
         subprocess.run([sys.executable, "-c", CODE], stderr=theirs, check=True)

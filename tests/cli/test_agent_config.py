@@ -1,4 +1,4 @@
-"""`sqmon agent-config`: which directory and which Loki the configuration is for."""
+"""`sqmon agent-config`: which directory and which Loki its configuration is for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.program import ended
 
 
 def test_directory_that_nobody_has_named_is_told(tmp_path: Path) -> None:
-    """Before a service has made it there is nothing to go by, so the line on stderr says what was assumed."""
+    """A directory that was not named is said on stderr, since no service may have made it yet."""
     end = ended("agent-config", "alloy", cwd=tmp_path)
     assumed = (tmp_path / settings.default_log_dir()).absolute()
 
@@ -24,7 +24,7 @@ def test_directory_that_nobody_has_named_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name != "environment"])
 def test_directory_that_was_named_is_in_every_configuration(tmp_path: Path, name: str) -> None:
-    """Nothing has to be said about it then; for `offline` it is where the segments are that were carried out."""
+    """A directory that was named is in every configuration; for `offline` it is that of the segments that were carried out."""
     end = ended("agent-config", name, "--log_dir", "/srv/lines", cwd=tmp_path)
 
     assert (end.code, end.stderr) == (0, "")
@@ -33,7 +33,7 @@ def test_directory_that_was_named_is_in_every_configuration(tmp_path: Path, name
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_address_is_in_brackets_where_a_url_is_made(tmp_path: Path, name: str) -> None:
-    """Fluent Bit alone makes no URL of it."""
+    """An IPv6 address is in brackets, except for Fluent Bit, which makes no URL of it."""
     text = ended("agent-config", name, "--log_dir", "/srv/lines", "--loki_host", "::1", cwd=tmp_path).stdout
 
     assert "::1" in text

@@ -1,4 +1,4 @@
-"""`sqmon check`: what it says of the metrics and of Loki."""
+"""`sqmon check`: what it says about the metrics and Loki."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.program import ended, metrics_file
 
 
 def test_each_metric_is_polled_once(simulator: Simulator, tmp_path: Path) -> None:
-    """What came of it is told per metric; what changes the server is left alone, and one failure is enough for exit code 1."""
+    """Each metric is polled once and has its outcome, commands that change the server are left alone, and one failure is exit code 1."""
     reset = {"interval": 9, "allow_state_change": True}
     mine = {"interval": 9, "query": "select show_locks()"}
     path = metrics_file(tmp_path, {"show_server_status": 5, "show_locks": 5, "reset_leveldb_stats": reset, "mine": mine})
@@ -36,7 +36,7 @@ def test_each_metric_is_polled_once(simulator: Simulator, tmp_path: Path) -> Non
 
 
 def test_columns_that_alerts_need_are_missed(tmp_path: Path) -> None:
-    """A server that sends a metric without them is worth a warning before the alert is needed."""
+    """A metric without columns that alerts need is a warning."""
     path = metrics_file(tmp_path, {"show_server_status": {"interval": 5, "query": "select show_locks()"}})
     with Simulator(rows_locks=2) as simulator:
         end = ended("check", "--json", *address(simulator), *NO_LOKI, "--metrics_file", str(path), cwd=tmp_path)
@@ -113,7 +113,7 @@ def ready(connection: socket.socket, _: threading.Event) -> None:
     ],
 )
 def test_loki_is_what_is_told_of(simulator: Simulator, tmp_path: Path, answer: Callable[..., None], family: int, verdict: str) -> None:
-    """Whatever listens at its port, the outcome is one of Loki's check, in one line, and never keeps the service from its start."""
+    """Whatever listens at Loki's port is an outcome in one line, and never keeps the service from starting."""
     with answering(answer, family) as port:
         loki = ("--loki_host", "::1" if family == socket.AF_INET6 else "127.0.0.1", "--loki_port", str(port))
         end = ended("check", "--json", *address(simulator), *loki, cwd=tmp_path)

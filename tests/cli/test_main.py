@@ -159,7 +159,7 @@ def test_once_that_fails(simulator: Simulator, tmp_path: Path) -> None:
 
 
 def test_once_gives_up_when_a_login_fails(simulator: Simulator, tmp_path: Path) -> None:
-    """The next metric would only cost another login, of which five lock the role."""
+    """After a failed login no other metric is tried, since five refused logins lock the role."""
     end = ended("once", *address(simulator), cwd=tmp_path, SQMON_PASSWORD="wrong")
 
     assert (end.code, end.stdout, end.stderr.count("\n")) == (1, "", 1)
@@ -167,7 +167,7 @@ def test_once_gives_up_when_a_login_fails(simulator: Simulator, tmp_path: Path) 
 
 
 def test_once_with_nothing_to_poll(tmp_path: Path) -> None:
-    """A metrics file may name only what changes the server."""
+    """A metrics file that names only commands that change the server leaves nothing to poll."""
     path = metrics_file(tmp_path, {"reset_leveldb_stats": {"interval": 9, "allow_state_change": True}})
     end = ended("once", "--metrics_file", str(path), cwd=tmp_path)
 
@@ -175,7 +175,7 @@ def test_once_with_nothing_to_poll(tmp_path: Path) -> None:
 
 
 def test_misspelt_variable_is_told(simulator: Simulator, tmp_path: Path) -> None:
-    """By a check among its outcomes, by other commands on stderr, and nothing fails for it."""
+    """A misspelt variable is a warning, of `check` among its outcomes and of other commands on stderr."""
     told = "SQMON_HOTS in the environment is no option and is ignored; did you mean SQMON_HOST?"
     checked = ended("check", "--offline", cwd=tmp_path, SQMON_HOTS="h")
     once = ended("once", *address(simulator), "show_version", cwd=tmp_path, SQMON_HOTS="h")
@@ -188,7 +188,7 @@ def test_misspelt_variable_is_told(simulator: Simulator, tmp_path: Path) -> None
 @pytest.mark.parametrize("words", [("check", "--offline"), ("once",), ("run",)])
 @pytest.mark.parametrize("content", [b'{"show_locks": 1' + b"0" * 400 + b"}", b"[" * 100_000, b'{"\\ud800": 1}', None])
 def test_no_content_of_the_metrics_file_is_a_bug(tmp_path: Path, words: tuple[str, ...], content: Optional[bytes]) -> None:
-    """Every command refuses it in one line, a FIFO (here None) and a path that is no text included."""
+    """Every command refuses any bad metrics file in one line, including a FIFO and a path that is no text."""
     place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     place.mkdir()
     path = place / "m.json"

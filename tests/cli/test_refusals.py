@@ -170,7 +170,7 @@ def test_password_file_that_is_not_there(everything: Simulator, tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", ["fifo", "pipe", "socket", "device", "closed directory", "no directory"])
 def test_single_file_that_can_never_be_written_to(everything: Simulator, tmp_path: Path, kind: str) -> None:
-    """It is refused before anybody logs in, and nothing waits for a reader."""
+    """A single file that can't be written to is refused before anybody logs in."""
     before = everything.stats()["logins"]
     path = tmp_path / "all.jsonl"
     cause = f"{path}: is not a regular file; give a file, or a directory with / at its end (--log_file_path)"

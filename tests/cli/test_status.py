@@ -163,7 +163,7 @@ def east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("east")
 def test_times_are_local_and_name_their_zone(tmp_path: Path) -> None:
-    """A poll that was not good today has its date, in a table that still fits into 80 columns."""
+    """Times are local and name their zone, and a poll of another day has its date, in a table of 80 columns."""
     table = shown_of(
         tmp_path,
         metric(last_success="2026-10-31T23:30:00.123456789Z", polls=12345, records=1234567, last_rows=12, last_duration_ms=1234.5),
@@ -197,7 +197,7 @@ def test_first_line_says_what_is_wrong(tmp_path: Path, metrics: list[MetricStatu
 
 
 def test_text_from_outside_steers_no_terminal(tmp_path: Path) -> None:
-    """What a server or a port said is shown, and does nothing else."""
+    """A text from a server or a port is shown without controlling the terminal."""
     evil = "\x1b]0;title\x07\x1b[2J\u009b1mred\u202ethgir"
     screen = shown_of(tmp_path, metric(healthy=False, error=evil), problems=[evil, evil])
 
@@ -206,7 +206,7 @@ def test_text_from_outside_steers_no_terminal(tmp_path: Path) -> None:
 
 
 def test_directory_that_is_held_without_a_status_is_degraded(tmp_path: Path) -> None:
-    """A service that is starting, or can't write its status, is not taken for none."""
+    """A service that holds the directory but has no status yet is degraded, not missing."""
     with DirectoryLock(tmp_path):
         table, document = status(tmp_path), status(tmp_path, "--json")
 
@@ -230,7 +230,7 @@ raise SystemExit(main.main(words))
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_who_may_read_is_told_how_it_is(simulator: Simulator) -> None:
-    """A member of the group needs no right to write; everybody else is told that the right to read is missing, not that nothing runs."""
+    """A member of the group can ask without the right to write; others are told that they may not read."""
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         with service(simulator.port, Path(place) / "logs", metrics=QUICK) as run:

@@ -14,7 +14,7 @@ QUICK = {"show_locks": 0.2, "show_cluster_nodes": 0.2}
 
 
 def test_files_of_a_service_are_proved_until_somebody_touches_them(simulator: Simulator, tmp_path: Path) -> None:
-    """While it runs, after a kill and after a stop exit code 0; a file that was altered is named with its seq, exit code 1."""
+    """The files are proved while the service runs, after a kill and after a stop; an altered one is named with its seq."""
     log_dir = tmp_path / "logs"
     for number in (signal.SIGKILL, signal.SIGTERM):
         with service(simulator.port, log_dir, metrics=QUICK) as run:
@@ -42,7 +42,7 @@ def test_files_of_a_service_are_proved_until_somebody_touches_them(simulator: Si
 
 
 def test_directory_without_segments_is_an_error_in_one_line(tmp_path: Path) -> None:
-    """Nothing is no proof."""
+    """A directory without segments is not proved, in one line."""
     assert (1, "", f"sqmon: {tmp_path}: no segments here; give the --log_dir of a service\n") == ended(
         "verify", str(tmp_path), cwd=tmp_path
     )

@@ -102,19 +102,19 @@ def test_every_option_can_come_from_the_environment(option: options.Option) -> N
 
 @pytest.mark.parametrize("name", PATHS)
 def test_empty_path_in_the_environment_is_wrong_usage(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    """An empty path would be the working directory."""
+    """An empty path in the environment is wrong usage, not the working directory."""
     assert f"SQMON_{name.upper()}: is empty; give a path, or leave it out" in refused(capsys, **{f"SQMON_{name.upper()}": ""})
 
 
 def test_other_names_of_options() -> None:
-    """The original service called the metrics file otherwise."""
+    """The original service's other name of --metrics_file is accepted."""
     assert parsed("--metrics_json_path", "m").metrics_file == parsed(SQMON_METRICS_JSON_PATH="m").metrics_file == Path("m")
     assert parsed(SQMON_USERNAME="a").user == "a"
 
 
 @pytest.mark.parametrize("text", ["::1", "[::1]"])
 def test_addresses_are_known_without_brackets(text: str) -> None:
-    """Whoever makes a URL of one adds them."""
+    """An address is stored without the brackets of a URL."""
     assert parsed("--loki_host", text).loki_host == "::1"
 
 
@@ -224,13 +224,13 @@ SERVICE_LINKS = {
 
 
 def test_kubernetes_may_set_what_it_likes() -> None:
-    """Services called sqmon and sqmon-metrics there set these in every container, and mean something else by them."""
+    """The variables that Kubernetes sets for services called sqmon and sqmon-metrics are not taken for ours."""
     assert parsed(**SERVICE_LINKS) == parsed()
     assert environment.unknown(SERVICE_LINKS) == []
 
 
 def test_misspelt_names_in_the_environment_are_told() -> None:
-    """With the name that was probably meant; names that are known, or not ours, are no matter."""
+    """A misspelt variable is told with the name that was probably meant, and known or foreign ones are not."""
     assert environment.unknown(
         {"SQMON_HOTS": "h", "SQMON_XYZZY": "1", "SQMON_PORT": "5", "SQMON_JSON": "1", "HOME": "/", "SQMON_": ""}
     ) == [
@@ -241,7 +241,7 @@ def test_misspelt_names_in_the_environment_are_told() -> None:
 
 
 def test_options_of_every_command_are_known() -> None:
-    """One environment may serve several commands."""
+    """The variables of every command are known to all of them."""
     names = {f"SQMON_{option.name.upper()}" for name in main.COMMANDS for group in main.load(name).OPTIONS.values() for option in group}
 
     assert environment.unknown(dict.fromkeys(names, "1")) == []

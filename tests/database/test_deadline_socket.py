@@ -68,7 +68,7 @@ def test_bytes_pass_both_ways(ours: GuardedSocket, theirs: socket.socket) -> Non
 
 
 def test_bytes_come_in_order_however_they_are_asked_for(ours: GuardedSocket, theirs: socket.socket) -> None:
-    """What was read ahead and what is read straight into a large buffer follow each other without a gap."""
+    """Bytes that were read ahead and bytes that are read into a large buffer follow each other without a gap."""
     rng = random.Random(1)
     sent = rng.randbytes(3 << 20)
     thread = threading.Thread(target=theirs.sendall, args=(sent,))
@@ -82,7 +82,7 @@ def test_bytes_come_in_order_however_they_are_asked_for(ours: GuardedSocket, the
 
 
 def test_small_reads_cost_one_receive(ours: GuardedSocket, theirs: socket.socket) -> None:
-    """pysqream asks for a header, then for its answer: both are taken at once, and nothing of them is left in the system."""
+    """A header and the answer behind it are taken from the system at once."""
     theirs.sendall(b"header" + b"answer")
     first = receive(ours, 6)
 
@@ -220,7 +220,7 @@ def test_failed_connection_is_dead(watched: Guard, ours: GuardedSocket, theirs: 
 
 
 def test_failed_connection_forgets_what_was_read_ahead(watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
-    """An answer that has arrived is not given out any more, either."""
+    """After a failure, bytes that were read ahead are not handed out."""
     theirs.sendall(b"header" + b"answer")
     receive(ours, 6)
     watched.fail(QueryTimeoutError("late"))

@@ -1,4 +1,4 @@
-"""Columns decoded by us hold what the real pysqream, whichever version is installed, makes of the same bytes."""
+"""Columns that we decode hold what the real pysqream, whichever version is installed, makes of the same bytes."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def assert_facts(result: Result) -> None:
 @pytest.mark.parametrize("type_", VALUES)
 @pytest.mark.parametrize("nullable", [False, True])
 def test_every_type(simulator: Simulator, asked: Database, type_: str, *, nullable: bool) -> None:
-    """All values that are special for the type, with and without NULL, also more of them than are taken at once."""
+    """Every type's special values are decoded, with and without NULL, also more of them than are taken at once."""
     values = [*VALUES[type_], *([None] if nullable else [])] * 150
     simulator.set_result("f", [Column("c", type_, nullable)], [(value,) for value in values])
 
@@ -113,14 +113,14 @@ def test_every_type(simulator: Simulator, asked: Database, type_: str, *, nullab
 
 @pytest.mark.parametrize("type_", ["int", "text", "varchar(12)", "date", "int[]"])
 def test_nothing_but_null(simulator: Simulator, asked: Database, type_: str) -> None:
-    """A column of NULLs alone."""
+    """A column of NULLs alone is decoded."""
     simulator.set_result("f", [Column("c", type_)], [(None,)] * 600)
 
     assert assert_like_the_driver(asked).data[0][:] == [None] * 600
 
 
 def test_no_rows(simulator: Simulator, asked: Database) -> None:
-    """Every column is there, and empty."""
+    """Without rows every column is there, and empty."""
     simulator.set_result("f", [Column(type_, type_) for type_ in VALUES], [])
 
     assert [[]] * len(VALUES) == [values[:] for values in assert_like_the_driver(asked).data]
@@ -128,7 +128,7 @@ def test_no_rows(simulator: Simulator, asked: Database) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_random_columns(seed: int) -> None:
-    """Any columns, any values, in chunks of any size: a border may fall anywhere."""
+    """Any columns and values are decoded, in chunks of any size."""
     rng = random.Random(seed)
     columns = [Column(f"c{place}", rng.choice([*VALUES, "text"]), rng.random() < 0.7) for place in range(rng.randrange(1, 14))]
     ascii_only = rng.random() < 0.5
@@ -148,7 +148,7 @@ def test_random_columns(seed: int) -> None:
 
 
 def test_statements_of_one_cursor_do_not_mix(simulator: Simulator, asked: Database) -> None:
-    """The same number of columns, and other types: nothing is remembered of the statement before."""
+    """Nothing is remembered of an earlier statement with as many columns of other types."""
     for type_ in ("int", "date", "numeric(38,4)", "text", "varchar(12)", "int[]", "bool"):
         simulator.set_result("f", [Column("c", type_)], [(value,) for value in VALUES[type_]])
 
@@ -183,7 +183,7 @@ ODD: dict[str, tuple[Column, int, list[bytes]]] = {
 
 @pytest.mark.parametrize("case", ODD)
 def test_odd_buffers(simulator: Simulator, asked: Database, case: str) -> None:
-    """Whatever the server sends: the same values as the driver's, or the same error, and it comes with the fetch."""
+    """Whatever the server sends, the values or the error are the driver's, and the error comes with the fetch."""
     column, rows, parts = ODD[case]
     simulator.set_chunks("f", [column], [Chunk(rows, list(map(len, parts)), b"".join(parts))])
     outcomes: list[Any] = []
@@ -199,7 +199,7 @@ def test_odd_buffers(simulator: Simulator, asked: Database, case: str) -> None:
 
 
 def test_columns_of_unequal_length(simulator: Simulator, asked: Database) -> None:
-    """pysqream makes as many rows as the shortest column has values."""
+    """There are as many rows as the shortest column has values, as with pysqream."""
     parts = [struct.pack("<3i", 1, 2, 3), struct.pack("<2i", 4, 5), lengths(1, 1, 1), b"abc"]
     columns = [Column("a", "int", nullable=False), Column("b", "int", nullable=False), TEXT_NOT_NULL]
     simulator.set_chunks("f", columns, [Chunk(3, list(map(len, parts)), b"".join(parts))])
@@ -224,14 +224,14 @@ def test_columns_of_unequal_length(simulator: Simulator, asked: Database) -> Non
     ],
 )
 def test_facts(simulator: Simulator, asked: Database, type_: str, values: list[Any], facts: tuple[bool, int]) -> None:
-    """What the wire says of a type is known of each of its columns, and no more."""
+    """What the type on the wire tells is known of each of its columns, and no more."""
     simulator.set_result("f", [Column("c", type_)], [(value,) for value in values])
 
     assert [facts] == assert_like_the_driver(asked).facts
 
 
 def test_facts_hold_for_all_chunks() -> None:
-    """The longest text and the one large number may be in any of them."""
+    """The facts hold for every chunk, wherever the longest text or the large number is."""
     with Simulator(chunk_rows=1) as simulator:
         simulator.set_result("f", [Column("a", "text"), Column("b", "bigint")], [("a", 1), ("b" * 999, 2**60), ("c", 1)])
         to = Connection("127.0.0.1", simulator.port, "master", "sqream", "monitor", password=PasswordSource("sqream"))
@@ -251,7 +251,7 @@ def different(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_version_that_looks_different(monkeypatch: pytest.MonkeyPatch, simulator: Simulator, asked: Database) -> None:
-    """pysqream decodes everything then, and nothing is known of the values."""
+    """With a version that looks different pysqream decodes everything, and nothing is known of the values."""
     owner, name = (type(asked._cursor._Cursor__buffer), "unpack_columns") if MODERN else (type(asked._cursor), "_parse_fetched_cols")
     monkeypatch.setattr(owner, name, different(getattr(owner, name)))
     simulator.set_result("f", [Column(type_, type_) for type_ in ("int", "text")], [(1, "a"), (None, "é")])
@@ -264,7 +264,7 @@ def test_version_that_looks_different(monkeypatch: pytest.MonkeyPatch, simulator
 
 
 def test_large_result_is_kept_as_it_came() -> None:
-    """Fetching it and taking all of it, a part at a time, needs at most twice its bytes."""
+    """Fetching a large result and taking it a part at a time needs at most twice its bytes."""
     rows = [(number, f"statement {number % 7}", f"table${number}", None) for number in range(20_000)]
     columns = [Column("a", "int"), Column("b", "text"), Column("c", "varchar(16)"), Column("d", "text")]
     size = sum((1 + 4) + (1 + 4 + len(row[1])) + (1 + 16) + (1 + 4) for row in rows)
@@ -289,7 +289,7 @@ def test_large_result_is_kept_as_it_came() -> None:
 
 
 def test_slices_meet_at_the_borders_of_chunks() -> None:
-    """Whatever the slice and the chunks are, each value is there once, in its place."""
+    """Whatever the slices and the chunks are, each value is there once, in its place."""
     with Simulator(chunk_rows=5) as simulator:
         simulator.set_result("f", [Column("a", "int"), Column("b", "text")], [(number, "x" * number) for number in range(23)])
         to = Connection("127.0.0.1", simulator.port, "master", "sqream", "monitor", password=PasswordSource("sqream"))

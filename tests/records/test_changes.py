@@ -1,4 +1,4 @@
-"""Change-only emission: what is written of each poll, and that whoever folds it gets each poll again, with proof."""
+"""Change-only emission: what is written of each poll, and that folding it gives each poll again, with proof."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def said(lines: Iterable[dict[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def test_first_poll_is_whole_and_the_others_are_what_changed() -> None:
-    """Ages grow at each poll and make no row another one."""
+    """The first poll is written whole and later ones as their changes; an age that grows is none."""
     site = Site()
 
     lines, changes = site.poll([row(1), row(2)])
@@ -70,7 +70,7 @@ def test_first_poll_is_whole_and_the_others_are_what_changed() -> None:
 
 
 def test_line_says_what_a_record_says() -> None:
-    """`change` follows the metadata, the hash of the row comes last, and poll_rows is the number of rows, not of lines."""
+    """`change` follows the metadata, the row's hash comes last, and poll_rows is the number of rows."""
     site = Site()
     site.poll([row(1), row(2)])
     ((removed,), _) = site.poll([row(2)])
@@ -82,7 +82,7 @@ def test_line_says_what_a_record_says() -> None:
 
 @pytest.mark.parametrize(("columns", "later", "restart"), [([*COLUMNS, "more"], 0.0, False), (COLUMNS, 600.0, False), (COLUMNS, 0.0, True)])
 def test_keyframes(columns: list[str], later: float, *, restart: bool) -> None:
-    """All rows are written after a change of columns, every ten minutes, and when the lines before are of no use."""
+    """A poll is written whole after a change of columns, every ten minutes, and when earlier lines are of no use."""
     site = Site()
     site.poll([row(1)])
     site.poll([row(1)])
@@ -104,7 +104,7 @@ def test_rows_are_a_multiset() -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(-1, -2), (1, "1"), (None, 0), (0.5, "0.5"), ([1, 2], [1, 3]), ("", None)])
 def test_any_difference_counts(before: object, after: object) -> None:
-    """Also between values that Python's hash can't tell apart, and between arrays."""
+    """Any difference is a change, also between arrays and between values with the same hash in Python."""
     site = Site()
     site.poll([row(before)])
     lines, _ = site.poll([row(after)])
@@ -113,7 +113,7 @@ def test_any_difference_counts(before: object, after: object) -> None:
 
 
 def test_empty_polls() -> None:
-    """No row, then rows, then no row: each step is told."""
+    """A poll without rows, then with rows, then without: each change is written."""
     site = Site()
 
     assert ([], True) == (said(site.poll([])[0]), True)
@@ -122,7 +122,7 @@ def test_empty_polls() -> None:
 
 
 def test_secrets_are_not_in_the_hash() -> None:
-    """Two statements that differ in their password alone have one row hash: nobody can try passwords against it."""
+    """Statements that differ in their password alone have the same row hash, so that no password can be tried against it."""
     hashes = [Site().poll([row(1, f"grant password '{password}' to x")])[0][0]["row_hash"] for password in ("one", "two")]
 
     assert hashes[0] == hashes[1]
@@ -134,7 +134,7 @@ ROWS = st.lists(st.tuples(st.integers(-2, 3), st.sampled_from(["a", "b", None]),
 
 @given(st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=12))
 def test_fold_gives_each_poll_again(polls: list[tuple[list[Row], bool]]) -> None:
-    """The rows of every poll, as a multiset, and the digest that its event holds."""
+    """Folding gives the rows of every poll, as a multiset, and the digest of its event."""
     site, fold = Site(), Fold()
     for rows, restart in polls:
         if restart:
@@ -148,7 +148,7 @@ def test_fold_gives_each_poll_again(polls: list[tuple[list[Row], bool]]) -> None
 
 
 def test_lost_or_doubled_line_is_found() -> None:
-    """Until the next keyframe the digest of the fold is another one than that of the event."""
+    """After a lost or doubled line the digest differs until the next whole poll."""
     rng = random.Random(1)
     for _ in range(50):
         site, fold = Site(), Fold()
@@ -161,7 +161,7 @@ def test_lost_or_doubled_line_is_found() -> None:
 
 
 def test_service_emits_changes(simulator: Simulator, tmp_path: Path) -> None:
-    """Across restarts of the worker and rotations: every segment begins with a keyframe, and each poll can be folded and proved."""
+    """Across restarts and rotations every segment begins with a whole poll, and each poll can be folded and proved."""
     metrics = {"show_locks": {"interval": 0.1, "emit": "changes", "keyframe_s": 5}}
     with service(simulator.port, tmp_path / "logs", "--segment_mb", "0.01", metrics=metrics) as running:
         for rows in (None, 20, 3, 0, 40):

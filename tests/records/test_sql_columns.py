@@ -29,12 +29,12 @@ def applied(mode: SqlMode, *texts: Any, column: str = "Statement String") -> tup
     [("full", "grant password ? to ann; select 'Bob'"), ("masked", "grant password ? to ann; select ?"), ("none", None)],
 )
 def test_modes(mode: SqlMode, left: Optional[str]) -> None:
-    """Secrets go always, literals and texts as asked, and the hash is the same in each mode."""
+    """Secrets are masked always, literals and texts as asked, and the hash is the same in each mode."""
     assert (["id", "Statement String", "statement_hash"], [(0, left, statement_hash(TEXT))]) == applied(mode, TEXT)
 
 
 def test_values_that_are_no_text_stay() -> None:
-    """Null has no hash, and a number is not SQL."""
+    """NULL has no hash, and a number is not SQL text."""
     _, rows = applied("masked", None, 5)
 
     assert [(0, None, None), (1, 5, None)] == rows
@@ -46,7 +46,7 @@ def test_other_columns_stay() -> None:
 
 
 def test_texts_are_worked_on_once() -> None:
-    """A text that comes again is not masked again, until so many others came that it is forgotten."""
+    """A text that comes again is not masked again, until many others have come."""
     columns = SqlColumns("masked")
     polls = [columns.applied(by_column(["stmt"], [(text,)])).data[0][0] for text in (TEXT, TEXT, "x" * (1 << 20), TEXT)]
 
@@ -56,7 +56,7 @@ def test_texts_are_worked_on_once() -> None:
 
 
 def test_service_writes_what_was_asked_for(simulator: Simulator, tmp_path: Path) -> None:
-    """With --sql masked no file holds a literal of a statement, and the start event says which mode is on."""
+    """With --sql masked no file holds a literal of a statement, and the `start` event names the mode."""
     with service(simulator.port, tmp_path / "logs", "--sql", "masked", metrics={"show_locks": 0.2, "show_server_status": 0.2}) as running:
         running.wait_for_polls("show_locks", "show_server_status")
         start = running.wait_for("start")

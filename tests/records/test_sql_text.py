@@ -1,4 +1,4 @@
-"""What is left of SQL text, and which statements are one."""
+"""What is left of SQL text, and which statements count as the same."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FORMATTINGS = (
     ],
 )
 def test_masked_has_no_literals(text: str, expected: str) -> None:
-    """Strings, numbers and comments go; names, also quoted ones and those with digits, stay."""
+    """Strings, numbers and comments are masked; names stay, even quoted ones and those with digits."""
     assert expected == masked(text)
 
 
@@ -45,7 +45,7 @@ def test_masked_has_no_literals(text: str, expected: str) -> None:
     "text", ["select 'Ann", "select $$Ann", "select $q$Ann$$", 'select "Ann', "select 1 /* Ann", "select e'Ann\\", "-- Ann"]
 )
 def test_open_quotes_are_masked_to_the_end(text: str) -> None:
-    """A statement that was cut off shows nothing of its last literal."""
+    """The last literal of a statement that was cut off is masked."""
     assert "Ann" not in masked(text)
 
 
@@ -68,18 +68,18 @@ def test_open_quotes_are_masked_to_the_end(text: str) -> None:
     ],
 )
 def test_secrets_are_masked_always(text: str, expected: str) -> None:
-    """Whatever else is kept, passwords and keys are not."""
+    """Passwords and keys are masked, whatever else is kept."""
     assert expected == without_secrets(text)
 
 
 def test_formattings_of_a_statement_have_one_hash() -> None:
-    """Case, white space, comments, literals and the length of lists make no difference."""
+    """Case, white space, comments, literals and the length of lists don't change the hash."""
     assert len({statement_hash(text) for text in FORMATTINGS}) == 1
     assert len(statement_hash(FORMATTINGS[0])) == 16
 
 
 def test_other_statements_have_other_hashes() -> None:
-    """Another table, another column, another quoted name."""
+    """Another table, column or quoted name changes the hash."""
     texts = (
         "select a from t",
         "select b from t",
@@ -126,7 +126,7 @@ def statement(rng: random.Random) -> tuple[str, list[str]]:
 
 
 def test_no_literal_survives() -> None:
-    """Random statements, also cut off anywhere: none of their literals is left, masking twice is masking once, and the hash agrees."""
+    """No literal of a random statement, even a cut one, survives; masking twice is masking once, and the hash agrees."""
     rng = random.Random(7)
     for _ in range(3000):
         text, hidden = statement(rng)
@@ -141,7 +141,7 @@ def test_no_literal_survives() -> None:
 
 @given(st.text())
 def test_any_text_will_do(text: str) -> None:
-    """Nothing raises, and nothing grows."""
+    """Any text is masked without an error, and none grows."""
     assert masked(masked(text)) == masked(text)
     assert len(masked(text)) <= len(text)
     assert len(without_secrets(text)) <= len(text)
@@ -150,7 +150,7 @@ def test_any_text_will_do(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["'", '"', "$a$", "$", "/*", "--", "e'\\", "1e", "password ''", "(1,", "password" * 20])
 def test_hostile_texts_take_no_longer(piece: str) -> None:
-    """The time grows with the length, not with its square: a megabyte of anything is done in seconds even on a busy machine."""
+    """The time grows with the length of the text, not with its square."""
     text = piece * ((1 << 20) // len(piece))
     began = time.process_time()
     masked(text), without_secrets(text), statement_hash(text)

@@ -1,4 +1,4 @@
-"""The lock of a log directory, and what becomes of it when somebody changes the directory under the running service."""
+"""The lock of a log directory, and its fate when somebody changes the directory under the running service."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_directory_has_one_holder(tmp_path: Path) -> None:
 
 
 def test_lock_file_that_is_removed_does_not_free_the_directory(tmp_path: Path) -> None:
-    """Nobody else gets in before the holder has noticed, and the file is made again when it has."""
+    """Removing the lock file lets nobody in, and the holder makes it again."""
     with DirectoryLock(tmp_path) as lock:
         (tmp_path / ".lock").unlink()
         with pytest.raises(SqmonError, match="already running here; stop it"), DirectoryLock(tmp_path):
@@ -45,7 +45,7 @@ def test_lock_file_that_is_removed_does_not_free_the_directory(tmp_path: Path) -
 
 
 def test_directory_that_is_replaced_is_locked_again(tmp_path: Path) -> None:
-    """Removed, moved, or a link to elsewhere: the lock is where the next service would look."""
+    """A directory that was removed, moved or replaced by a link is locked where the next service would look."""
     log_dir = tmp_path / "logs"
     with DirectoryLock(log_dir) as lock:
         shutil.rmtree(log_dir)
@@ -60,7 +60,7 @@ def test_directory_that_is_replaced_is_locked_again(tmp_path: Path) -> None:
 
 
 def test_directory_that_cannot_be_made_again_is_tried_again(tmp_path: Path) -> None:
-    """What stands in the way is an error until it is gone."""
+    """What stands in the place of the directory is an error until it is gone."""
     log_dir = tmp_path / "logs"
     with DirectoryLock(log_dir) as lock:
         shutil.rmtree(log_dir)
@@ -73,7 +73,7 @@ def test_directory_that_cannot_be_made_again_is_tried_again(tmp_path: Path) -> N
 
 
 def test_directory_that_another_service_has_by_now_is_left_to_it(tmp_path: Path) -> None:
-    """The one that was there before says who has taken over."""
+    """A directory that another service has taken is left to it, and the error says who has it."""
     (tmp_path / "one").mkdir()
     log_dir = tmp_path / "logs"
     log_dir.symlink_to("one")
@@ -85,7 +85,7 @@ def test_directory_that_another_service_has_by_now_is_left_to_it(tmp_path: Path)
 
 
 def test_lock_needs_no_room_on_the_disk(tmp_path: Path) -> None:
-    """A full disk is no reason not to start; the file is made as soon as there is room."""
+    """A full disk doesn't prevent a start, and the lock file is made when there is room."""
     with small_disk(tmp_path / "disk", options=",nr_inodes=3") as disk:
         (disk / "logs").mkdir()
         filler = fill(disk)
@@ -97,7 +97,7 @@ def test_lock_needs_no_room_on_the_disk(tmp_path: Path) -> None:
 
 
 def test_question_of_a_reader_keeps_no_service_from_starting(tmp_path: Path) -> None:
-    """`sqmon status` holds the lock for the moment in which it asks, and a starting service waits for that long."""
+    """A starting service waits for a reader that holds the lock for the moment of its question."""
     (tmp_path / ".lock").touch()
     pid = os.fork()
     if not pid:
@@ -113,7 +113,7 @@ def test_question_of_a_reader_keeps_no_service_from_starting(tmp_path: Path) -> 
 
 
 def test_reader_without_rights_is_told_so(tmp_path: Path) -> None:
-    """Nobody takes a directory that he may not read for one without a service."""
+    """A reader without rights is told so, not that there is no service."""
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else for a while")
     for parent in [tmp_path, *tmp_path.parents][:3]:
@@ -134,7 +134,7 @@ def status_code(run: Service) -> int:
 
 
 def test_cleaner_that_removes_the_lock_lets_nobody_in(simulator: Simulator, tmp_path: Path) -> None:
-    """The service still runs as far as `sqmon status` can see, a second one is refused, and an event tells what happened."""
+    """When the lock file is removed the status still finds the service, a second one is refused, and an event says so."""
     with service(simulator.port, tmp_path / "logs", metrics=METRICS) as run:
         run.wait_for_polls("show_locks")
         wait_until(lambda: status_code(run) == HEALTHY)
@@ -152,7 +152,7 @@ def test_cleaner_that_removes_the_lock_lets_nobody_in(simulator: Simulator, tmp_
 
 @pytest.mark.parametrize("how", ["removed", "moved", "linked"])
 def test_directory_that_goes_under_the_service_comes_again(simulator: Simulator, tmp_path: Path, how: str) -> None:
-    """At most lines that a gap names are lost; the lock, the status and all streams are where they belong, and an event says why."""
+    """When the directory goes, lock, status and streams come again, an event says why, and a gap names the lost lines."""
     log_dir, elsewhere = tmp_path / "logs", tmp_path / "elsewhere"
     if how == "linked":
         elsewhere.mkdir()
@@ -184,7 +184,7 @@ def test_directory_that_goes_under_the_service_comes_again(simulator: Simulator,
 
 
 def test_directory_that_becomes_a_link_to_itself_is_the_same(simulator: Simulator, tmp_path: Path) -> None:
-    """An administrator moves the directory to another place and leaves a link: nothing is lost, and no lock is taken anew."""
+    """Moving the directory and leaving a link to it loses nothing and takes no lock anew."""
     log_dir, elsewhere = tmp_path / "logs", tmp_path / "elsewhere"
     with service(simulator.port, log_dir, metrics=METRICS) as run:
         run.wait_for_polls("show_locks")
@@ -204,7 +204,7 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def test_service_ends_when_another_has_its_directory(simulator: Simulator, tmp_path: Path) -> None:
-    """It says who, in one line, stops its workers, and exits with 1."""
+    """A service whose directory another has says so in one line, stops its workers and exits with 1."""
     (tmp_path / "one").mkdir()
     log_dir = tmp_path / "logs"
     log_dir.symlink_to("one")
@@ -219,7 +219,7 @@ def test_service_ends_when_another_has_its_directory(simulator: Simulator, tmp_p
 
 
 def test_service_starts_on_a_full_disk(simulator: Simulator, tmp_path: Path) -> None:
-    """Lines wait from the very first one on, and are written when there is room."""
+    """A service that starts on a full disk keeps its first lines in memory until there is room."""
     options = ("--metrics_file", str(metrics_file(tmp_path, METRICS)))
     with small_disk(tmp_path / "disk") as disk:
         (disk / "logs").mkdir()
@@ -235,7 +235,7 @@ def test_service_starts_on_a_full_disk(simulator: Simulator, tmp_path: Path) -> 
 
 
 def test_status_without_a_service(tmp_path: Path) -> None:
-    """A lock file that nobody holds proves nothing."""
+    """A lock file that nobody holds is no service."""
     (tmp_path / ".lock").write_text("1\n", "ascii")
 
     assert ended("status", "--log_dir", str(tmp_path), cwd=tmp_path).code == NOT_RUNNING

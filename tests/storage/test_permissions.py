@@ -1,4 +1,4 @@
-"""The modes of everything that the running service makes, whatever its umask, and file systems that know no modes."""
+"""The modes of everything that the service makes, under any umask and on file systems without modes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def modes(log_dir: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_modes_do_not_depend_on_the_umask(simulator: Simulator, tmp_path: Path, umask: int) -> None:
-    """The agent's group reads directories and files, others don't."""
+    """The group can read directories and files, and others can't, whatever the umask."""
     before = os.umask(umask)
     try:
         with service(simulator.port, tmp_path / "var" / "logs", metrics=METRICS) as run:
@@ -43,7 +43,7 @@ def test_modes_do_not_depend_on_the_umask(simulator: Simulator, tmp_path: Path, 
 
 
 def test_modes_of_a_single_file(simulator: Simulator, tmp_path: Path) -> None:
-    """It is the agent's to read, too."""
+    """The group can read a single file."""
     path = tmp_path / "new" / "all.jsonl"
     before = os.umask(0o077)
     try:
@@ -58,7 +58,7 @@ def test_modes_of_a_single_file(simulator: Simulator, tmp_path: Path) -> None:
 
 
 def test_setgid_group_is_handed_down(simulator: Simulator, tmp_path: Path) -> None:
-    """An administrator gives the directory to the agent's group once."""
+    """The group of a setgid directory is handed down."""
     if os.geteuid() != 0:
         pytest.skip("only root can give a directory to another group")
     log_dir = tmp_path / "logs"
@@ -98,7 +98,7 @@ with DirectoryLock(Path(sys.argv[1])):
 
 
 def test_file_system_that_refuses_modes_and_links(tmp_path: Path) -> None:
-    """Every record lands, without a stray file, and there is no trouble to tell."""
+    """On a file system that refuses modes and links every record is written, without a stray file or a complaint."""
     run = subprocess.run([sys.executable, "-c", CODE, str(tmp_path / "logs")], cwd=ROOT, capture_output=True, text=True, check=False)
     if run.returncode == UNSUPPORTED:
         pytest.skip("no seccomp filter can be set here")

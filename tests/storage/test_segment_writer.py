@@ -84,7 +84,7 @@ def test_large_polls_are_hashed_beside_the_writer(tmp_path: Path) -> None:
 
 
 def test_deleted_segments_leave_no_thread(tmp_path: Path) -> None:
-    """The thread that hashes a segment ends with it, whatever becomes of the file."""
+    """The thread that hashes a segment ends with it, even if the file was deleted."""
     before = threading.active_count()
     stream = Stream(tmp_path, ROOMY)
     for leave in (Path.unlink, lambda path: os.truncate(path, 10), lambda path: path.rename(tmp_path / "elsewhere")):
@@ -313,7 +313,7 @@ def test_current_leads_to_the_active_segment(tmp_path: Path) -> None:
 
 
 def test_current_goes_with_its_segment(tmp_path: Path) -> None:
-    """A segment that is sealed, and one that somebody has deleted, has no link, so that nobody takes it for an active one."""
+    """A segment that was sealed or deleted has no link."""
     stream = Stream(tmp_path, ROOMY)
     link = tmp_path / "current/show_locks"
     stream.poll(1)
@@ -509,7 +509,7 @@ def test_no_descriptors_left(tmp_path: Path) -> None:
 
 
 def test_directory_that_cannot_be_synced_is_no_trouble() -> None:
-    """Some file systems, as CIFS and proc, have no such request for a directory; a segment survives there as far as it can."""
+    """A directory that can't be synced, as on CIFS, is no trouble."""
     sync_directory(Path("/proc"))
 
 

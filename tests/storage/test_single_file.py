@@ -301,7 +301,7 @@ print(json.dumps({worker.metric: worker.dropped_seqs() for worker in workers}))
 
 
 def test_file_that_cannot_be_cut_gets_no_line_twice(tmp_path: Path) -> None:
-    """Where half a line can't be taken back, the lines before it still count as written, and those after it wait."""
+    """Where half a line can't be cut off, whole lines before it count as written, and those after it wait."""
     with small_disk(tmp_path / "disk") as disk:
         path = disk / "all.jsonl"
         run = subprocess.run([sys.executable, "-c", REFUSED_TRUNCATION, str(path)], cwd=ROOT, capture_output=True, text=True, check=False)

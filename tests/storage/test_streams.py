@@ -13,7 +13,7 @@ from tests.support.program import wait_until
 
 
 def test_smallest_segments_do_not_seal_each_other_without_end(tmp_path: Path) -> None:
-    """A size that holds less than one line still lets several seals into a segment, or each would be one more to tell of."""
+    """Segments smaller than a line don't produce seals without end."""
     events = EventStream(streams_of(SegmentOutput(tmp_path, SegmentOptions(max_bytes=1))), "run", clock=SystemClock())
     for number in range(200):
         events.write("info", "check", text=f"{number}")

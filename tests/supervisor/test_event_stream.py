@@ -37,7 +37,7 @@ events.close()
 
 
 def test_events_without_room_are_one_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More events than fit into memory while the disk stalls: writing never waits, and one gap names exactly those that are missing."""
+    """While the disk stalls writing never waits, and one gap names exactly the events that found no room."""
     SlowDisk(tmp_path, monkeypatch).stall("logs/sqmon/")
 
     subprocess.run([sys.executable, "-c", WRITES_TOO_MUCH, str(tmp_path / "logs"), str(tmp_path / "slow_disk")], cwd=ROOT, check=True)

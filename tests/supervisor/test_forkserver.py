@@ -66,7 +66,7 @@ def harness() -> Iterator[Harness]:
 
 
 def test_process_runs_tells_and_ends(harness: Harness) -> None:
-    """What it says comes over its pipe, and how it ended from the forkserver."""
+    """A process reports over its pipe, and the forkserver tells how it ended."""
     process = harness.forkserver.start(PROBE, NOBODY)
 
     assert decode(process.pipe.recv(1 << 16)).name == "check_loki_connection"
@@ -77,7 +77,7 @@ def test_process_runs_tells_and_ends(harness: Harness) -> None:
 
 
 def test_arguments_of_any_size_arrive(harness: Harness) -> None:
-    """A query may be longer than a message over a socket."""
+    """Arguments arrive even if they are longer than a message over a socket."""
     to = Connection("127.0.0.1", 1, "master", "x" * 1_000_000, "monitor")
     process = harness.forkserver.start(PROBE, AskDatabase(to, allow_gpu=False))
 
@@ -86,7 +86,7 @@ def test_arguments_of_any_size_arrive(harness: Harness) -> None:
 
 
 def test_start_does_not_wait_for_a_stopped_forkserver(harness: Harness) -> None:
-    """Orders are taken at once; when no answer comes in time, the forkserver is replaced and the orders have come to nothing."""
+    """Orders to a stopped forkserver are taken at once; without an answer in time it is replaced, and they have failed."""
     first = harness.forkserver.start(PROBE, NOBODY)
     harness.until(first, "code")
     stopped = harness.server
@@ -113,7 +113,7 @@ def test_start_does_not_wait_for_a_stopped_forkserver(harness: Harness) -> None:
 
 
 def test_time_that_was_slept_through_does_not_count(harness: Harness) -> None:
-    """A supervisor that was stopped for a minute does not blame the forkserver."""
+    """A supervisor that was stopped for a minute doesn't blame the forkserver."""
     process = harness.forkserver.start(PROBE, NOBODY)
     harness.clock.advance(60)
     harness.forkserver.forgive(60)
@@ -124,7 +124,7 @@ def test_time_that_was_slept_through_does_not_count(harness: Harness) -> None:
 
 
 def test_killed_forkserver_is_replaced_by_the_next_order(harness: Harness) -> None:
-    """Also before its end was heard of."""
+    """A killed forkserver is replaced by the next order, even before its end is known."""
     first = harness.forkserver.start(PROBE, NOBODY)
     harness.until(first, "code")
     server = harness.server
@@ -141,7 +141,7 @@ def test_killed_forkserver_is_replaced_by_the_next_order(harness: Harness) -> No
 
 
 def test_closed_lifeline_ends_a_process_that_is_stopped(harness: Harness) -> None:
-    """It ends without having to do anything for it."""
+    """A stopped process ends when its lifeline is closed."""
     process = harness.forkserver.start(PROBE, AskLoki("192.0.2.1", 1))
     harness.until(process, "pid")
     process.signal(signal.SIGSTOP)
@@ -155,7 +155,7 @@ def test_closed_lifeline_ends_a_process_that_is_stopped(harness: Harness) -> Non
 
 
 def test_nothing_is_left_open(harness: Harness) -> None:
-    """Many processes later there are as many descriptors as before."""
+    """After many processes there are as many descriptors as before."""
     warm = harness.forkserver.start(PROBE, NOBODY)
     harness.until(warm, "code")
     warm.close()
@@ -170,7 +170,7 @@ def test_nothing_is_left_open(harness: Harness) -> None:
 
 
 def test_forkserver_ends_with_the_supervisor() -> None:
-    """Nobody has to end it."""
+    """The forkserver ends when the supervisor does."""
     forkserver = Forkserver(selectors.DefaultSelector(), clock=SystemClock(), on_lost=lambda _: None)
     process = forkserver.start(PROBE, NOBODY)
     process.close()

@@ -8,7 +8,7 @@ from sqmon.supervisor.login_gate import PAUSE_SECONDS, LoginGate
 
 
 def test_one_login_goes_ahead_and_the_others_follow() -> None:
-    """While nobody knows whether the password still holds, one finds out; right after that a few at a time may come."""
+    """While the password is unproved one login goes ahead, and then a few at a time may follow."""
     gate = LoginGate(lambda: "secret")
 
     assert gate.lets(0.0, trying=0)
@@ -22,7 +22,7 @@ def test_one_login_goes_ahead_and_the_others_follow() -> None:
 
 
 def test_what_a_login_has_proved_is_soon_forgotten() -> None:
-    """A password can be changed at any time, so later logins wait for one again."""
+    """A login proves the password for a short time only."""
     gate = LoginGate(lambda: "secret")
     gate.succeeded(0.0, began=0.0)
 
@@ -31,7 +31,7 @@ def test_what_a_login_has_proved_is_soon_forgotten() -> None:
 
 
 def test_refused_login_pauses_all_and_then_lets_one_try() -> None:
-    """For fifteen minutes nobody tries, then one at a time."""
+    """After a refused login nobody tries for fifteen minutes, then one at a time."""
     gate = LoginGate(lambda: "secret")
     gate.refused(100.0, "secret")
 
@@ -41,7 +41,7 @@ def test_refused_login_pauses_all_and_then_lets_one_try() -> None:
 
 
 def test_login_that_began_before_the_refusal_ends_no_pause() -> None:
-    """Its password was still the right one when the server looked at it."""
+    """A login that began before the refusal doesn't end the pause."""
     gate = LoginGate(lambda: "secret")
     gate.refused(100.0, "secret")
     gate.succeeded(100.1, began=99.9)
@@ -55,7 +55,7 @@ def test_login_that_began_before_the_refusal_ends_no_pause() -> None:
 
 
 def test_twenty_metrics_with_a_wrong_password_fail_once_a_pause() -> None:
-    """However many ask and however often, one attempt fails per quarter of an hour."""
+    """However many ask and however often, one login is refused per pause."""
     gate = LoginGate(lambda: "wrong")
     gate.refused(0.0, "wrong")
     attempts = 0
@@ -69,7 +69,7 @@ def test_twenty_metrics_with_a_wrong_password_fail_once_a_pause() -> None:
 
 
 def test_changed_password_ends_the_pause() -> None:
-    """There is nothing to wait for when the next login uses another password."""
+    """A changed password ends the pause at once."""
     passwords = ["old"]
     gate = LoginGate(lambda: passwords[-1])
     gate.refused(100.0, "old")
@@ -80,7 +80,7 @@ def test_changed_password_ends_the_pause() -> None:
 
 
 def test_password_that_was_renewed_before_the_refusal_is_tried_at_once() -> None:
-    """What counts is the password that was refused, not the one that is there when that becomes known."""
+    """A password that was changed before the refusal became known is tried at once."""
     gate = LoginGate(lambda: "new")
     gate.refused(100.0, "old")
 
@@ -88,7 +88,7 @@ def test_password_that_was_renewed_before_the_refusal_is_tried_at_once() -> None
 
 
 def test_pause_outlasts_a_password_that_cannot_be_read() -> None:
-    """A file that is gone for a moment and comes back as it was has brought no new password."""
+    """A password file that is gone for a moment and comes back unchanged doesn't end the pause."""
     passwords: list[Optional[str]] = ["old"]
     gate = LoginGate(lambda: passwords[-1])
     gate.refused(100.0, "old")
@@ -102,7 +102,7 @@ def test_pause_outlasts_a_password_that_cannot_be_read() -> None:
 
 
 def test_pause_is_kept_for_a_password_that_comes_back() -> None:
-    """A failed attempt with another password does not make the refused one worth trying again."""
+    """A failed attempt with another password doesn't end the pause of the refused one."""
     passwords = ["old"]
     gate = LoginGate(lambda: passwords[-1])
     gate.refused(100.0, "old")
@@ -114,7 +114,7 @@ def test_pause_is_kept_for_a_password_that_comes_back() -> None:
 
 
 def test_lost_database_is_tried_by_one_at_a_time_until_it_is_back() -> None:
-    """While it is down one knocks each one to four seconds; when it is back all may come."""
+    """While the database is down one at a time tries every one to four seconds; when it is back, all may."""
     gate, knocks, last = LoginGate(lambda: ""), [], 0.0
     gate.doubt()
     for tenth in range(1, 600):

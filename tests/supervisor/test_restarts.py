@@ -104,7 +104,7 @@ def assert_all_sealed(log_dir: Path, *, but: set[Path]) -> None:
 
 
 def test_every_segment_has_a_seal_however_services_ended(simulator: Simulator, tmp_path: Path) -> None:
-    """Killed at random moments, workers alone or all at once, in the midst of sealing too: the next start seals what has none."""
+    """After kills at random moments, even in the middle of sealing, the next start seals what has no seal."""
     log_dir, dice = tmp_path / "logs", random.Random(16)
     options = ("--segment_mb", "0.01")
     for cycle in range(6):
@@ -132,7 +132,7 @@ def test_every_segment_has_a_seal_however_services_ended(simulator: Simulator, t
 
 
 def test_worker_that_was_killed_has_its_segment_sealed_while_the_service_runs(simulator: Simulator, tmp_path: Path) -> None:
-    """Nobody needs to restart the service for that, and the segments of the worker after it are left alone."""
+    """The segment of a killed worker is sealed while the service runs, and those of the next worker are left alone."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         (left,) = run.segments("show_locks")

@@ -95,7 +95,7 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
 
 
 def test_next_service_seals_what_has_no_seal(directory: Directory) -> None:
-    """Of each stream, oldest first; what its writer has sealed is left alone, and so are the files of the service itself."""
+    """The next service seals what has no seal, oldest first, and leaves alone what its writer sealed and its own files."""
     events, sealer = directory.service()
     wait_until(lambda: sealer.heads is not None)
     events.tick()
@@ -113,7 +113,7 @@ def test_next_service_seals_what_has_no_seal(directory: Directory) -> None:
 
 
 def test_sealing_goes_on_where_it_was_broken_off(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many services end in the middle of it: each file gets its one seal in the end."""
+    """However many services end in the middle of sealing, each file gets one seal."""
     monkeypatch.setattr(sealer_module, "_WAITING", 1)
     for number in range(4):
         directory.killed_run()
@@ -131,7 +131,7 @@ def test_sealing_goes_on_where_it_was_broken_off(directory: Directory, monkeypat
 
 
 def test_seals_wait_for_the_ones_before_them(directory: Directory) -> None:
-    """A worker that seals at once after a start has its seal chained to the newest one of the services before."""
+    """A seal of a new worker is chained to the newest one of the services before."""
     directory.killed_run(100)
     directory.run_until_sealed(directory.files())
     events, sealer = directory.service()
@@ -163,7 +163,7 @@ def test_newest_seals_are_told_once_an_hour(directory: Directory) -> None:
 
 
 def test_only_the_run_that_was_killed_is_sealed(directory: Directory) -> None:
-    """Not the segments that it has sealed itself, nor those of the workers before and after it."""
+    """Only the unsealed segments of the run that was killed are sealed."""
     events, sealer = directory.service()
     wait_until(lambda: sealer.heads is not None)
     first, killed, last = (directory.killed_run() for _ in range(3))
@@ -182,7 +182,7 @@ def test_only_the_run_that_was_killed_is_sealed(directory: Directory) -> None:
 
 
 def test_file_that_cannot_be_read_gets_no_seal(directory: Directory) -> None:
-    """One that retention deletes meanwhile, or a directory with the name of a segment, keeps no other from its seal."""
+    """A file that can't be read gets no seal, and keeps no other from its own."""
     stream = directory.killed_run()
     *others, last = stream.log_dir.glob("*/*.jsonl")
     for path in ("show_locks/show_locks-20261124T000000.000000Z-000000.jsonl", "sqmon/sqmon-20261124T000000.000000Z-000001.jsonl"):
@@ -204,7 +204,7 @@ def test_file_that_cannot_be_read_gets_no_seal(directory: Directory) -> None:
 
 
 def test_writer_that_may_still_be_there_is_given_time(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker is gone two seconds after its supervisor was killed; a file that was written to just now is not sealed before."""
+    """A file that was written to just now is not sealed before its worker must be gone."""
     monkeypatch.setattr(sealer_module, "_REST_SECONDS", 60.0)
     path = directory.killed_run(100).writer.path
     assert path

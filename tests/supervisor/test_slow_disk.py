@@ -1,4 +1,4 @@
-"""A disk that stalls or fails: polling goes on, nobody is killed for it, and the status says what is wrong."""
+"""A disk that stalls or fails: polling continues, nobody is killed for it, and the status says what is wrong."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sequence(records: list[dict[str, Any]]) -> list[int]:
 
 
 def test_stalled_disk_of_the_own_stream_holds_nothing_up(simulator: Simulator, tmp_path: Path, disk: SlowDisk) -> None:
-    """Reports are read and metrics polled as if nothing was; the status names the disk; the events are written when it answers."""
+    """While the disk of the events stalls, polling continues, the status names the disk, and the events are written later."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         disk.stall("logs/sqmon/")
@@ -65,7 +65,7 @@ def test_stalled_disk_of_the_own_stream_holds_nothing_up(simulator: Simulator, t
 
 
 def test_stop_does_not_wait_for_a_stalled_disk(simulator: Simulator, tmp_path: Path, disk: SlowDisk) -> None:
-    """SIGTERM is answered; that events are lost is on the log."""
+    """SIGTERM ends the service while the disk stalls, and the log says that events are lost."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         disk.stall("logs/sqmon/")
@@ -77,7 +77,7 @@ def test_stop_does_not_wait_for_a_stalled_disk(simulator: Simulator, tmp_path: P
 
 
 def test_stalled_status_holds_nothing_up(simulator: Simulator, tmp_path: Path, disk: SlowDisk) -> None:
-    """It may be on the same disk."""
+    """A status file that can't be written holds nothing up."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         disk.stall("logs/status.json")
@@ -94,7 +94,7 @@ def test_stalled_status_holds_nothing_up(simulator: Simulator, tmp_path: Path, d
 
 
 def test_stalled_sweep_holds_nothing_up(simulator: Simulator, tmp_path: Path, disk: SlowDisk) -> None:
-    """Neither polls nor the stop; the event of the deletion comes when the segment is gone."""
+    """A deletion that stalls holds up neither polls nor the stop, and its event comes when the segment is gone."""
     directory = tmp_path / "logs" / "show_locks"
     directory.mkdir(parents=True)
     old = directory / "show_locks-20200101T000000.000000Z-000001.jsonl"
@@ -114,7 +114,7 @@ def test_stalled_sweep_holds_nothing_up(simulator: Simulator, tmp_path: Path, di
 
 
 def test_worker_that_waits_for_the_disk_is_not_hung(simulator: Simulator, tmp_path: Path, disk: SlowDisk) -> None:
-    """It is left alone, the status says what it waits for, an event says how long it took, and it polls on."""
+    """A worker that waits for the disk is left alone, the status and an event say so, and it polls on."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         before, pid = run.latest(), run.worker("show_locks")
@@ -133,7 +133,7 @@ def test_worker_that_waits_for_the_disk_is_not_hung(simulator: Simulator, tmp_pa
 
 
 def test_failing_fsync_of_a_worker_is_told(simulator: Simulator, tmp_path: Path, disk: SlowDisk) -> None:
-    """Lines that may not survive a power loss are an event, and the service is degraded."""
+    """A failed fsync is an event, and the service is degraded."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
         disk.fail("logs/show_locks/")
@@ -149,7 +149,7 @@ def test_failing_fsync_of_a_worker_is_told(simulator: Simulator, tmp_path: Path,
 
 
 def test_failing_fsync_of_the_own_stream_is_told(simulator: Simulator, tmp_path: Path, disk: SlowDisk) -> None:
-    """The service's own stream is no exception."""
+    """A failed fsync of the service's own stream is told as well."""
     with service(simulator.port, tmp_path / "logs", metrics=ONE) as run:
         run.wait_for_polls("show_locks")
         disk.fail("logs/sqmon/")
@@ -160,7 +160,7 @@ def test_failing_fsync_of_the_own_stream_is_told(simulator: Simulator, tmp_path:
 
 
 def test_segment_that_cannot_be_followed_by_another_is_told(simulator: Simulator, tmp_path: Path) -> None:
-    """A disk without a free inode: the lines go on into the long segment, an event says so, and another one that it is over."""
+    """On a disk without a free inode the lines go into the long segment, and an event says so until it is over."""
     simulator.set_rows({"show_locks": 200})
     options = ("--segment_mb", "0.05")
     with (
