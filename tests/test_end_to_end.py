@@ -21,7 +21,7 @@ from sqmon.config import catalogue
 from sqmon.simulator import Simulator, further
 from sqmon.simulator.columns import Column
 from sqmon.simulator.generations import GENERATIONS
-from tests.support.program import Service, ended, service, wait_until
+from tests.support.program import Service, ended, metrics_file, service, wait_until
 from tests.support.segment_files import METADATA
 
 QUICK = {"show_locks": 0.2, "get_license_info": 0.2, "show_cluster_nodes": 0.2}
@@ -506,6 +506,26 @@ def test_reset_with_consent_is_an_event_and_never_a_record(simulator: Simulator,
         assert told["query"] == "select reset_leveldb_stats();"
         assert running.end() == 0
         assert not (running.log_dir / "reset_leveldb_stats").exists()
+
+
+def test_reset_runs_once_in_its_interval(simulator: Simulator, tmp_path: Path) -> None:
+    """Neither the death of its worker nor a restart of the service is a reason to reset again; the end of its interval is."""
+    entry = {"interval": 3600, "allow_state_change": True}
+    metrics = {"reset_leveldb_stats": entry, "show_locks": 0.2}
+    with service(simulator.port, tmp_path / "logs", metrics=metrics) as running:
+        running.wait_for("state_change", target="reset_leveldb_stats")
+        os.kill(running.worker("reset_leveldb_stats"), signal.SIGKILL)
+        running.wait_for("worker_exit", target="reset_leveldb_stats")
+        running.wait_for_polls("show_locks", count=10)
+        assert running.end() == 0
+    with service(simulator.port, tmp_path / "logs", metrics=metrics) as running:
+        running.wait_for_polls("show_locks", count=5)
+        assert simulator.stats()["statements"]["reset_leveldb_stats"] == 1
+
+        metrics_file(tmp_path, {**metrics, "reset_leveldb_stats": {**entry, "interval": 0.5}})
+
+        running.wait_for("state_change", target="reset_leveldb_stats")
+        assert running.end() == 0
 
 
 def test_custom_query_is_polled_under_its_own_name(simulator: Simulator, tmp_path: Path) -> None:

@@ -81,8 +81,9 @@ class Children:
         for child in self._children:
             if child.run is not None or child.retired or child.waits_for_another:
                 continue
-            if child.start_at > now:
-                self.next_round = min(self.next_round, child.start_at)
+            due = self._journal.due(child)
+            if due > now:
+                self.next_round = min(self.next_round, due)
             elif open_ and not self._forkserver.busy:
                 open_ = self._gate.lets(now, trying=trying)
                 if open_:

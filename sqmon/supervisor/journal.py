@@ -18,10 +18,13 @@ from sqmon.supervisor.tally import Tally
 class Journal:
     """Writes the events of all children and keeps the tally of each metric."""
 
-    def __init__(self, events: EventStream, absences: Mapping[str, Absence], *, clock: Clock) -> None:
-        """`absences` says since when each metric was not polled before this start."""
+    def __init__(
+        self, events: EventStream, absences: Mapping[str, Absence], *, clock: Clock, last_runs: Optional[Mapping[str, int]] = None
+    ) -> None:
+        """`absences` says since when each metric was not polled before this start, `last_runs` when calls that change the server ran."""
         self._events = events
         self._absences = dict(absences)
+        self._last_runs = dict(last_runs or {})
         self._clock = clock
         self._tallies: dict[str, Tally] = {}
 
@@ -36,6 +39,17 @@ class Journal:
     def forget(self, metric: str) -> None:
         """Drop the tally of a metric that is no longer polled."""
         self._tallies.pop(metric, None)
+
+    def due(self, child: Child) -> float:
+        """Return when a child may start, in monotonic seconds: a call that changes the server waits for its interval to be over.
+
+        Its worker may have died, or the whole service been restarted, and neither is a reason to call again.
+        """
+        metric, ran_ns = child.metric, self._last_runs.get(child.metric.name)
+        if not metric.is_command or ran_ns is None:
+            return child.start_at
+        left = metric.interval - (self._clock.time_ns() - ran_ns) / 1e9
+        return max(child.start_at, self._clock.monotonic() + min(left, metric.interval))
 
     def started(self, child: Child) -> None:
         """Write the event of a new run."""
@@ -160,6 +174,7 @@ class Journal:
         if polled.first_seq is not None and polled.last_seq is not None:
             tally.records += polled.last_seq - polled.first_seq + 1
         if polled.result is not None:
+            self._last_runs[name] = now_ns
             result = " ".join(polled.result)
             self._events.write("info", "state_change", target=name, target_run_id=child.run_id, query=child.metric.query, result=result)
         gap = tally.outage.polled(now_ns, child.metric)

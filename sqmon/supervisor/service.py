@@ -29,6 +29,7 @@ from sqmon.supervisor.journal import Journal
 from sqmon.supervisor.log_directory import LogDirectory
 from sqmon.supervisor.loop import Supervisor
 from sqmon.supervisor.sealer import Sealer
+from sqmon.supervisor.state_changes import last_runs
 from sqmon.supervisor.sweeper import Sweeper
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def run(settings: Settings, *, doubts: Sequence[Outcome] = ()) -> None:
         health = Publisher(streams.directory, notifier, exporter, clock=clock)
         listener = exporter.on_event if exporter else None
         before = look_back(streams.newest_first(STREAM), [metric.name for metric in metrics], host_booted_ns=booted_ns(clock))
+        ran = last_runs(streams.newest_first(STREAM), metrics, now_ns=clock.time_ns())
         sealer = Sealer(streams.directory, clock=clock) if streams.directory is not None else None
         events = EventStream(streams, new_run_id(clock.time_ns()), clock=clock, sealer=sealer, listener=listener)
         events.write("info", "start", **_about(settings, streams, metrics))
@@ -78,7 +80,7 @@ def run(settings: Settings, *, doubts: Sequence[Outcome] = ()) -> None:
                 settings,
                 metrics,
                 events,
-                Journal(events, before.absences, clock=clock),
+                Journal(events, before.absences, clock=clock, last_runs=ran),
                 file=file,
                 forkserver=forkserver,
                 selector=selector,
