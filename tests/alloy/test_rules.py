@@ -108,6 +108,7 @@ FIRES: dict[str, list[Case]] = {
     "SqmonGap": [lambda: status().event("gap", "warning", target="show_locks", reason="the connection was refused", since="", until="")],
     "SqmonDeletedUnread": [lambda: status().event("segment_deleted", "warning", file="a/b", reason="size", target="show_locks")],
     "SqmonDiskRefusesLines": [lambda: status().event("backlog", "error", target="show_locks", reason="No space left on device", bytes=100)],
+    "SqmonDiskInTrouble": [lambda: status().event("disk_warning", "warning", target="show_locks", reason="may not survive a power loss")],
     "SqmonLoginPaused": [lambda: status().event("login_paused", "error", target="show_locks", reason="wrong password", until="")],
     "SqmonConfigRejected": [lambda: status().event("config_rejected", "error", file="m.json", problems="show_lock is no metric")],
 }
@@ -148,6 +149,7 @@ QUIET: dict[str, list[Case]] = {
     "SqmonGap": [lambda: Site().event("gap", "warning", at=900, target="show_locks", reason="x")],
     "SqmonDeletedUnread": [lambda: status().event("segment_deleted", file="a/b", reason="size", target="show_locks")],
     "SqmonDiskRefusesLines": [lambda: status().event("backlog", "info", target="show_locks", reason="over", bytes=0)],
+    "SqmonDiskInTrouble": [lambda: status().event("disk_warning", "info", target="show_locks", reason="over")],
 }
 
 

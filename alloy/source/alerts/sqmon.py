@@ -59,6 +59,13 @@ ALERTS = (
         description="The disk refuses them: {{ $labels.reason }}.",
     ),
     _alert(
+        "SqmonDiskInTrouble",
+        "warning",
+        _happened("disk_warning", "target", "reason", over="5m", level="warning"),
+        summary="the disk of {{ $labels.target }} is in trouble",
+        description="No line waits, but lines may not survive a power loss, or polls are late: {{ $labels.reason }}.",
+    ),
+    _alert(
         "SqmonLoginPaused",
         "critical",
         _happened("login_paused", "reason", over="15m"),
