@@ -1,4 +1,4 @@
-"""Retention: which sealed segments have to go, those first whose lines are known to be elsewhere."""
+"""Retention: deletes the sealed segments that exceed the limits, those first whose lines are known to be elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from sqmon.records.encoder import MAX_LINE
 from sqmon.storage.agent_positions import Positions
 from sqmon.storage.segment_names import SegmentName, parsed
 
-_SETTLED_NS = 3600 * 10**9  # after which an agent that runs has read a segment that it has begun, unless Loki is away
+_SETTLED_NS = 600 * 10**9  # in which a running agent reads a segment that it has begun to its end, unless Loki is down
+_LIFETIME_MARGIN_NS = 3600 * 10**9
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Knowledge(enum.IntEnum):
 
     PROVED = 0  # its lines were seen in Loki
     READ = 1  # the agent has read it to its end
-    BEGUN = 2  # the agent has begun to read it, and was still running an hour after its last line
+    BEGUN = 2  # the agent has begun to read it, and was still running ten minutes after its last line
     UNKNOWN = 3
 
 
@@ -129,7 +130,7 @@ def active_segments(log_dir: Path, *, now_ns: int, lifetime_s: float) -> list[Pa
             modified_ns = Path(link.path).stat().st_mtime_ns
         except OSError:
             continue
-        if now_ns - modified_ns <= lifetime_s * 10**9 + _SETTLED_NS:
+        if now_ns - modified_ns <= lifetime_s * 10**9 + _LIFETIME_MARGIN_NS:
             found.append(Path(os.path.realpath(link.path)))
     return found
 

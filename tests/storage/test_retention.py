@@ -207,8 +207,8 @@ def test_segment_that_was_read_in_a_burst_goes_by_its_age(tmp_path: Path, kind: 
     positions = read_positions(tmp_path / "positions.yml")
     assert positions is not None
     last_ns = max(path.stat().st_mtime_ns for path in files)
-    two_hours_later = positions._replace(written_ns=last_ns + 2 * HOUR * 10**9)
-    deleted = enforce(log_dir, RetentionLimits(), active=[], now_ns=last_ns + 30 * DAY * 10**9, positions=two_hours_later)
+    later = positions._replace(written_ns=last_ns + 601 * 10**9)
+    deleted = enforce(log_dir, RetentionLimits(), active=[], now_ns=last_ns + 30 * DAY * 10**9, positions=later)
 
     assert sum(agent.received.values()) == 25
     assert [(each.reason, each.knowledge) for each in deleted] == [("age", known)] * 5
