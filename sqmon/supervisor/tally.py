@@ -37,7 +37,8 @@ class Outage:
 
     def polled(self, now_ns: int, metric: Metric) -> Optional[dict[str, Any]]:
         """Note a good poll that ended now; return the fields of a `gap` event if polls were missed before it."""
-        missed = self._certain or now_ns - self._since_ns > _LONGER_THAN * 1e9 * metric.interval
+        # When the clock was set back, nobody knows how long the outage was, so it is not taken for a short one.
+        missed = self._certain or not 0 <= now_ns - self._since_ns <= _LONGER_THAN * 1e9 * metric.interval
         gap = self.gap(now_ns) if self.reason and missed else None
         self._since_ns, self.reason, self.latest, self._certain = now_ns, "", "", False
         return gap and {"target": metric.name, **gap}

@@ -39,6 +39,21 @@ def test_restart_within_the_interval_is_no_gap() -> None:
     assert outage.polled(12 * SECOND, METRIC) is None
 
 
+def test_outage_during_which_the_clock_was_set_back_is_a_gap() -> None:
+    """Nobody knows how long it was, so it is told, and it does not end before it begins."""
+    outage = Outage(0)
+    outage.polled(7200 * SECOND, METRIC)
+    outage.failed("the connection was refused", "run-1")
+
+    assert {
+        "target": "show_locks",
+        "target_run_id": "run-1",
+        "reason": "the connection was refused",
+        "since": "1970-01-01T00:10:00.000000000Z",
+        "until": "1970-01-01T00:10:00.000000000Z",
+    } == outage.polled(600 * SECOND, METRIC)
+
+
 def test_slow_polls_without_a_failure_are_no_gap() -> None:
     """Late polls are no gap, since the poll events tell skipped ticks."""
     outage = Outage(0)
