@@ -68,6 +68,7 @@ class BufferedWriter(ABC):
         """Try one last time, and report what could not be written."""
         self._flush()
         self._backlog.give_up(self._reason, self._since_ns)
+        self._reason = ""
 
     def _look(self) -> None:  # noqa: B027 - not every kind has something to look at
         """Notice what others have done to the file, before anything is written; raises OSError."""

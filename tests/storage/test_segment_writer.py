@@ -439,6 +439,7 @@ def test_full_disk_at_close_is_reported(tmp_path: Path) -> None:
         stream.writer.close()
 
         assert stream.dropped[-1].last_seq == stream.encoder.seq
+        assert stream.writer.trouble == ""
         assert_nothing_is_missing(stream)
 
 
