@@ -34,13 +34,13 @@ class Access:
         self._locked_until = float("-inf")
 
     def set_password(self, password: str) -> None:
-        """The role has this password from now on; a lock is lifted, as an administrator's reset does."""
+        """Give the role this password; its lock is lifted, as it is when an administrator resets a password."""
         self._password = password
         self._wrong = 0
         self._locked_until = float("-inf")
 
     def admit(self, user: str, password: str, *, database: str, service: str) -> None:
-        """Return if this login is right, raise RefusedError with the server's text otherwise."""
+        """Return if this login is right; raises RefusedError with the server's text otherwise."""
         if user != self._user:
             raise RefusedError(f"Login failure: role '{user}' doesn't exist")
         if self._clock() < self._locked_until:

@@ -10,17 +10,17 @@ BOUNDARY = 8
 
 
 def aligned(data: bytes) -> bytes:
-    """`data` with zeros up to the next boundary."""
+    """Return `data` with zeros up to the next boundary."""
     return data + bytes(-len(data) % BOUNDARY)
 
 
 def fixed_array(nulls: Sequence[bool], data: bytes) -> bytes:
-    """The blob of an array of fixed size elements; readers derive the count from its length."""
+    """Return the blob of an array whose elements have a fixed size; readers derive the count from its length."""
     return aligned(bytes(nulls)) + data
 
 
 def text_array(values: Sequence[str | None]) -> bytes:
-    """The blob of an array of strings: count, NULL flags, the end of each string, strings."""
+    """Return the blob of an array of strings: the count, the NULL flags, the end of each string, the strings."""
     if not values:
         return b""
     strings = [(value or "").encode() for value in values]

@@ -14,7 +14,7 @@ GARBAGE_BYTES = 64
 
 
 class Victim(Protocol):
-    """What a fault does things to: a session."""
+    """What a fault acts on: a session."""
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -30,12 +30,12 @@ class Victim(Protocol):
         ...
 
     def resume(self, proceed: Callable[[], None]) -> None:
-        """End a block, do this, go on."""
+        """End a block, call `proceed`, and go on."""
         ...
 
 
 def act(victim: Victim, fault: Fault, proceed: Callable[[], None]) -> None:
-    """Instead of an answer; after `slow` the answer follows."""
+    """Act in place of an answer; after `slow` the answer follows."""
     if fault.action == "slow":
         _delay(victim, fault, proceed)
     elif fault.action == "error":
@@ -49,7 +49,7 @@ def act(victim: Victim, fault: Fault, proceed: Callable[[], None]) -> None:
 
 
 def act_midway(victim: Victim, fault: Fault, frame: bytes) -> None:
-    """In the middle of a binary frame; an error takes its place, since half a frame can't be taken back."""
+    """Act in the middle of a binary frame; an error replaces the whole frame, since half of one can't be taken back."""
     if fault.action == "error":
         victim.reply({"error": fault.error})
         return

@@ -1,4 +1,4 @@
-"""A certificate for the TLS port, made anew at each start by the openssl command: no key lies in the repository."""
+"""The certificate for the TLS port, made by the openssl command at each start, so that the repository holds no key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class CertificateError(Exception):
 
 
 def server_context() -> ssl.SSLContext:
-    """A server's TLS context with a self-signed certificate; its files are gone when this returns."""
+    """Return a server's TLS context with a self-signed certificate, whose files are deleted again. Raises CertificateError."""
     openssl = shutil.which("openssl")
     if openssl is None:
         raise CertificateError("the TLS port needs the openssl command for its certificate: install openssl, or do without")

@@ -29,7 +29,7 @@ WORKERS = 3
 
 
 class Cluster:
-    """Reproducible: the same seed and the same clock readings give the same history."""
+    """A cluster's history, reproducible: the same seed and the same clock readings give the same one."""
 
     def __init__(self, *, clock: Callable[[], float], seed: int, databases: Sequence[str], services: Sequence[str]) -> None:
         self._clock = clock
@@ -58,7 +58,7 @@ class Cluster:
         self.advance()
 
     def _built_nodes(self, at: float) -> list[Node]:
-        """This worker first, which runs nothing but utility functions, then those that do the work."""
+        """Return this worker, which runs only utility functions, followed by those that do the work."""
         work = tuple(name for name in self.services if name != "monitor") or self.services
         ids = self._chance.sample(range(1000, 10000), WORKERS + 1)
         here = Node(f"node_{ids[0]}", "127.0.0.1", 5000, self.next_connection_id(), self.services, at)
@@ -74,19 +74,19 @@ class Cluster:
 
     @property
     def here(self) -> Node:
-        """The worker that answers."""
+        """The worker that answers the client."""
         return self.nodes[0]
 
     def next_statement_id(self) -> int:
-        """Unique in the cluster; users' statements and ours share the numbers."""
+        """Return a number that is unique in the cluster; users' statements and ours share the numbers."""
         return next(self._statement_ids)
 
     def next_connection_id(self) -> int:
-        """Unique in the cluster."""
+        """Return a number that is unique in the cluster."""
         return next(self._connection_ids)
 
     def advance(self) -> float:
-        """Live up to the clock's now, and return it."""
+        """Let everything happen that is due by the clock's time, and return that time."""
         self._target = max(self.now, self._clock())
         while self._events and self._events[0][0] <= self._target:
             at, _, act = heapq.heappop(self._events)
@@ -96,11 +96,11 @@ class Cluster:
         return self.now
 
     def listed_nodes(self) -> list[Node]:
-        """The nodes that the cluster knows of: a dead one vanishes after a while."""
+        """Return the nodes that the cluster knows of; a dead one is listed for a while, then it is gone."""
         return [node for node in self.nodes if node.up or self.now - node.heartbeat <= LISTED_SECONDS]
 
     def take_down(self, node: Node, seconds: float) -> None:
-        """The node's process dies now, with its statement but without its locks, and is back after `seconds`."""
+        """Let the node's process die now, and come back after `seconds`; its statement dies with it, its locks stay."""
         if not node.up or node is self.here:
             return
         node.up = False
@@ -109,7 +109,7 @@ class Cluster:
         self._later(self.now, seconds, lambda at: self._return(node, at))
 
     def invent_statements(self, count: int) -> Iterator[Statement]:
-        """That many statements apart from the cluster's history, for tables of any size."""
+        """Yield that many statements that are not part of the cluster's history, for tables of any size."""
         chance = random.Random(self._seed)
         for index in range(count):
             statement = workload.arrive(
@@ -125,7 +125,7 @@ class Cluster:
             yield statement
 
     def invent_locks(self, count: int) -> list[Lock]:
-        """That many locks of invented statements."""
+        """Return that many locks of invented statements."""
         locks: list[Lock] = []
         # More than four in ten take locks, three at least: this ends long before the bound.
         for statement in self.invent_statements(10 * count + 100):
@@ -138,7 +138,7 @@ class Cluster:
         heapq.heappush(self._events, (at + delay, next(self._order), act))
 
     def _again(self, at: float, delay: float, act: Callable[[float], None]) -> None:
-        """Like _later for what recurs for ever: a long silence is not lived through event by event."""
+        """Like _later, for events that recur for ever: after a long silence most of them are skipped."""
         self._later(max(at, self._target - CATCH_UP), delay, act)
 
     def _measure(self, node: Node, message: str, at: float) -> None:
@@ -170,7 +170,7 @@ class Cluster:
         self._assign(at)
 
     def _assign(self, at: float) -> None:
-        """Every free worker takes the oldest statement of its services."""
+        """Give every free worker the oldest statement of its services."""
         for node in self.nodes[1:]:
             if not node.up or node.statement is not None:
                 continue
@@ -190,7 +190,7 @@ class Cluster:
         self._later(at, ready + statement.seconds, lambda later: self._end(statement, later))
 
     def _end(self, statement: Statement, at: float, *, killed: bool = False) -> None:
-        """Gone, its locks too; sometimes one lock stays behind, and all of them when the worker died."""
+        """Remove the statement and its locks; sometimes one lock stays behind, and all of them do when the worker died."""
         if self.statements.pop(statement.id, None) is None or statement.node is None:
             return
         node, statement.node.statement = statement.node, None

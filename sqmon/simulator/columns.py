@@ -45,7 +45,7 @@ class Kind(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What one fetch answers: the number of rows, the size of every part, and the parts."""
+    """The answer to one fetch: the number of rows, the size of every part, and the parts."""
 
     rows: int
     sizes: list[int]
@@ -54,7 +54,7 @@ class Chunk(NamedTuple):
 
 @cache
 def kind_of(sql: str) -> Kind:
-    """The wire type of `int`, `varchar(8)`, `numeric(38,4)`, `text[]` and so on; ValueError names an unknown one."""
+    """Return the wire type of `int`, `varchar(8)`, `numeric(38,4)`, `text[]` and so on; raises ValueError for an unknown one."""
     scalar = sql.removesuffix("[]")
     array = scalar != sql
     if scalar in _SIMPLE:
@@ -71,7 +71,7 @@ def kind_of(sql: str) -> Kind:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a result: name as sent, SQL type, and whether it can hold NULL."""
+    """A column of a result: its name as it is sent, its SQL type, and whether it can hold NULL."""
 
     name: str
     type: str
@@ -81,7 +81,7 @@ class Column:
         kind_of(self.type)
 
     def described(self) -> dict[str, Any]:
-        """Its entry in the answer to queryTypeOut."""
+        """Return its entry in the answer to queryTypeOut."""
         kind = kind_of(self.type)
         wire: list[object] = [kind.tag, kind.size, kind.scale]
         return {
@@ -93,7 +93,7 @@ class Column:
 
 
 def encode_column(column: Column, values: Sequence[Any]) -> list[bytes]:
-    """The parts of one column: NULL flags and lengths where the type has them, then the data."""
+    """Return the parts of one column: NULL flags and lengths where the type has them, then the data."""
     kind = kind_of(column.type)
     nulls = np.fromiter((value is None for value in values), dtype=bool, count=len(values))
     if nulls.any() and not column.nullable:
@@ -111,7 +111,7 @@ def encode_column(column: Column, values: Sequence[Any]) -> list[bytes]:
 
 
 def encode(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Chunk:
-    """All rows as one chunk."""
+    """Return all rows as one chunk."""
     by_column: list[Sequence[Any]] = list(zip(*rows)) if rows else [()] * len(columns)
     if rows and len(by_column) != len(columns):
         raise ValueError(f"{len(columns)} columns, but rows of {len(by_column)} values")
@@ -120,7 +120,7 @@ def encode(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Chunk:
 
 
 def chunked(columns: Sequence[Column], rows: Sequence[Sequence[Any]], chunk_rows: int) -> list[Chunk]:
-    """The rows in chunks of at most `chunk_rows`; no rows, no chunks."""
+    """Return the rows in chunks of at most `chunk_rows`; no chunk if there are no rows."""
     return [encode(columns, rows[start : start + chunk_rows]) for start in range(0, len(rows), chunk_rows)]
 
 
@@ -140,7 +140,7 @@ def _padded(column: Column, size: int, value: str | None) -> bytes:
 
 
 def _fixed(kind: Kind, values: Sequence[Any]) -> bytes:
-    """Data of a fixed size type; NULL is zero bytes."""
+    """Return the data of a type of fixed size, with zero bytes for NULL."""
     if kind.dtype:
         return np.array([0 if value is None else value for value in values], dtype=kind.dtype).tobytes()
     if kind.tag == "ftNumeric":
@@ -157,7 +157,7 @@ def _fixed(kind: Kind, values: Sequence[Any]) -> bytes:
 
 
 def _instant(value: datetime | None) -> tuple[int, int, int, int]:
-    """Offset from UTC in seconds, nanoseconds within the millisecond, millisecond of the day, day: the last three in UTC."""
+    """Return the offset from UTC in seconds and, in UTC, nanoseconds within the millisecond, millisecond of the day, and day."""
     if value is None:
         return (0, 0, 0, 0)
     offset = value.utcoffset() or timedelta(0)

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM; 0 then, 1 with one line on stderr when it can't start."""
+    """Serve until SIGINT or SIGTERM and return 0; return 1, with one line on stderr, when it can't start."""
     try:
         simulator = Simulator(
             host=args.host,
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """`python -m sqmon.simulator`."""
+    """Run `python -m sqmon.simulator`."""
     parser = argparse.ArgumentParser(prog="python -m sqmon.simulator", description="A SQreamDB worker on the wire, simulated.")
     add_arguments(parser)
     return run(parser.parse_args())

@@ -1,4 +1,4 @@
-"""The transport half of a connection: frames in, frames out, one request at a time, faults between."""
+"""The transport half of a connection: frames come in and go out, one request at a time, and faults act in between."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqmon.simulator.protocol import Frames, Message, ProtocolError
 
 
 class Connection(asyncio.Protocol):
-    """Reads all the time, so that pings are swallowed whatever a statement is doing; hands on one request at a time."""
+    """A connection that reads all the time, so that it takes pings while a statement runs, and hands on one request at a time."""
 
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
@@ -24,7 +24,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def transport(self) -> asyncio.Transport:
-        """Present from the first byte to the last."""
+        """The transport, which is there from the first byte to the last."""
         assert self._transport is not None
         return self._transport
 
@@ -59,18 +59,18 @@ class Connection(asyncio.Protocol):
         self.transport.write(protocol.text(self.version, body))
 
     def block(self) -> None:
-        """Answer nothing from now on; what comes is still read."""
+        """Answer nothing from now on, but go on reading."""
         self._busy = True
 
     def resume(self, proceed: Callable[[], None]) -> None:
-        """Do what was held up, then go on with what came meanwhile."""
+        """Do what was held up, then go on with the requests that have come in since."""
         if not self.transport.is_closing():
             self._busy = False
             proceed()
             self._pump()
 
     def gate(self, step: str, function: str, proceed: Callable[[], None]) -> None:
-        """Go on, unless a fault is to act here."""
+        """Call `proceed`, or let the fault act that is set for this step."""
         fault = self.faults.take(step, function)
         if fault is None:
             proceed()

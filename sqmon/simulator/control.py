@@ -1,4 +1,4 @@
-"""The control port: one JSON object a line, one answer a line."""
+"""The control port: each line is a JSON object, and gets a line in answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SET_TYPES: dict[str, tuple[type, ...]] = {
 
 
 def fault_from(value: Any) -> Fault:
-    """The fault that a `set` object describes; ValueError says what is wrong with it and what is allowed."""
+    """Return the fault that a `set` object describes; raises ValueError that says what is wrong with it and what is allowed."""
     fields = expect(value, dict, '"set" takes an object')
     for name, item in fields.items():
         if name not in _SET_TYPES:
@@ -34,14 +34,14 @@ def fault_from(value: Any) -> Fault:
 
 
 def expect(value: Any, type_: type, message: str) -> Any:
-    """The value, if it is of the type; ValueError with the message otherwise."""
+    """Return the value if it is of the type; raises ValueError with the message otherwise."""
     if not isinstance(value, type_):
         raise ValueError(f"{message}, not {json.dumps(value)}")  # noqa: TRY004
     return value
 
 
 async def answer(line: bytes, commands: Mapping[str, Command]) -> Mapping[str, Any]:
-    """Run the one command of this line; a bad one answers its error and changes nothing."""
+    """Run the one command of this line and return its answer; a bad command changes nothing, and its answer says what is wrong."""
     try:
         name, value = _one_command(line, commands)
         return await commands[name](value)
@@ -64,7 +64,7 @@ def _one_command(line: bytes, commands: Mapping[str, Command]) -> tuple[str, Any
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: Mapping[str, Command]) -> None:
-    """Answer line after line until the other side ends."""
+    """Answer line after line until the client closes the connection."""
     try:
         while True:
             try:

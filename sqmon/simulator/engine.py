@@ -30,7 +30,7 @@ class Listener:
         self._server: Optional[asyncio.AbstractServer] = None
 
     async def open(self) -> None:
-        """Accept connections; OSError when the port is taken."""
+        """Accept connections; raises OSError when the port is taken."""
         if self._server is None:
             loop = asyncio.get_running_loop()
             # One address alone: most clients know only IPv4, and a name may have addresses of both kinds.
@@ -66,11 +66,11 @@ class Engine:
         }
 
     def add_worker(self, name: str, port: int, *, second: bool = False, tls: Optional[ssl.SSLContext] = None) -> None:
-        """A worker port, plain or TLS."""
+        """Add a worker port, plain or TLS."""
         self.workers[name] = Listener(self._host, port, partial(Session, self._world, self._sessions, second=second), tls)
 
     def add_picker(self, name: str, port: int, worker: str, *, tls: Optional[ssl.SSLContext] = None) -> None:
-        """A picker that hands out the worker port of that name; with `tls` it speaks TLS to the clients that do."""
+        """Add a picker that hands out the worker port of that name; with `tls` it speaks TLS with clients that do."""
 
         def number() -> int:
             return self.workers[worker].port
@@ -78,7 +78,7 @@ class Engine:
         self.others[name] = Listener(self._host, port, partial(Picker, number) if tls is None else partial(TlsPicker, number, tls))
 
     def add_control(self, port: int) -> None:
-        """The control port, on loopback whatever the others are on: it has no password."""
+        """Add the control port, always on loopback because it has no password."""
 
         def connection() -> asyncio.StreamReaderProtocol:
             reader = asyncio.StreamReader()
@@ -87,7 +87,7 @@ class Engine:
         self.others["control"] = Listener(LOOPBACK, port, connection)
 
     async def open(self) -> None:
-        """Open every listener, or none: OSError when a port is taken."""
+        """Open every listener, or none; raises OSError when a port is taken."""
         try:
             for listener in (*self.workers.values(), *self.others.values()):
                 await listener.open()
@@ -102,7 +102,7 @@ class Engine:
         self._world.cluster.here.ip, self._world.cluster.here.port = self.workers["worker"].host, ports.worker
 
     async def close(self) -> None:
-        """Close every listener and cut every session, hanging ones too."""
+        """Close every listener and cut every session, including those that hang."""
         for listener in (*self.workers.values(), *self.others.values()):
             listener.close()
         self._cut()
@@ -115,7 +115,7 @@ class Engine:
             session.cut()
 
     async def _settle(self) -> None:
-        """Open or close the worker ports as the worker's state and the faults want it."""
+        """Open or close the worker ports, as the worker's state and the faults demand."""
         wanted = self._running and not self._world.faults.refusing
         for listener in self.workers.values():
             if wanted:
@@ -124,7 +124,7 @@ class Engine:
                 listener.close()
 
     async def put_fault(self, fault: Fault) -> None:
-        """In force when this returns."""
+        """Set a fault, which is in force when this returns."""
         self._world.faults.put(fault)
         await self._settle()
 

@@ -1,4 +1,4 @@
-"""What shall go wrong, where in a conversation, and how often."""
+"""What goes wrong, where in a conversation, and how often."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BEFORE_STATEMENTS = ("connect", "login")
 
 @dataclass
 class Fault:
-    """One thing that goes wrong; `times` counts down, None lasts until cleared."""
+    """One thing that goes wrong; `times` counts down, and None lasts until the faults are cleared."""
 
     function: str = ANY
     step: str = "fetch"
@@ -49,11 +49,11 @@ class Faults:
         self._faults: dict[tuple[str, str], Fault] = {}
 
     def put(self, fault: Fault) -> None:
-        """In force from now on, instead of an earlier one for the same function and step."""
+        """Set a fault in place of an earlier one for the same function and step."""
         self._faults[fault.function, fault.step] = fault
 
     def clear(self) -> None:
-        """Nothing goes wrong any more; what hangs already, hangs on."""
+        """Clear all faults; what already hangs goes on hanging."""
         self._faults.clear()
 
     @property
@@ -63,7 +63,7 @@ class Faults:
         return fault is not None and fault.action == "refuse"
 
     def take(self, step: str, function: str = ANY) -> Fault | None:
-        """The fault to act on here, its own before that of all functions; counted as used."""
+        """Return the fault that acts here, and count it: one set for the function comes before one set for all functions."""
         for key in ((function, step), (ANY, step)):
             fault = self._faults.get(key)
             if fault is None:

@@ -47,7 +47,7 @@ class Question:
     arguments: tuple[str, ...] = ()
 
     def written(self, at: float) -> str:
-        """A time as show_server_status writes it: the day first up to 4.6, the year first since then."""
+        """Return a time as show_server_status writes it: the day first up to 4.6, the year first since then."""
         return stamp(int(at), _YEAR_FIRST if self.generation in ("4.7", "4.10") else _DAY_FIRST)
 
 
@@ -67,7 +67,7 @@ class Function:
 
 @lru_cache(maxsize=4096)
 def stamp(at: int, form: str = _YEAR_FIRST) -> str:
-    """Server-local time without a zone, as the server writes it."""
+    """Return the server's local time without a zone, as the server writes it."""
     return time.strftime(form, time.localtime(at))
 
 

@@ -11,7 +11,7 @@ _UNITS = {"B": 1 << 30, "KB": 1 << 20, "MB": 1 << 10, "GB": 1, "TB": 1 / (1 << 1
 
 
 def flags(*, gpu: bool) -> list[tuple[str, str]]:
-    """Flags and their values; a worker without a GPU is one that may use none of its memory."""
+    """Return the flags and their values; a worker without a GPU is one that may use none of its memory."""
     return [("cudaMemQuota", "90" if gpu else "0"), *_FLAGS]
 
 

@@ -11,13 +11,13 @@ GENERATIONS = ("2019", "2024-05", "4.6", "4.7", "4.10")
 
 
 def columns(text: str) -> list[Column]:
-    """`name type, name type` as columns; a blank in a name is written `+`, NOT NULL is a `!` after the type."""
+    """Return the columns that `name type, name type` describes; `+` in a name is a blank, `!` after a type is NOT NULL."""
     pairs = [entry.split() for entry in text.split(",")]
     return [Column(name.replace("+", " "), type_.rstrip("!"), not type_.endswith("!")) for name, type_ in pairs]
 
 
 def since(texts: Mapping[str, str]) -> dict[str, list[Column]]:
-    """Columns by generation, where each text holds from its generation until the next text; unknown before the first one."""
+    """Return the columns by generation: each text holds from its generation until the next one, and there are none before the first."""
     found, text = {}, ""
     for generation in GENERATIONS:
         text = texts.get(generation, text)
@@ -27,7 +27,7 @@ def since(texts: Mapping[str, str]) -> dict[str, list[Column]]:
 
 
 def always(text: str) -> dict[str, list[Column]]:
-    """The same columns in every generation."""
+    """Return the same columns for every generation."""
     return since({GENERATIONS[0]: text})
 
 

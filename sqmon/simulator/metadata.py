@@ -1,4 +1,4 @@
-"""Latency of metadata messages: per worker and message type, accumulating until it is reset."""
+"""The latency of metadata messages per worker and message type, accumulated until it is reset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Latency:
     maximum_at: float = 0.0
 
     def add(self, milliseconds: float, at: float) -> None:
-        """One more message; the mean and the squares stay exact however many there are (Welford)."""
+        """Count one more message; the mean and the squares stay exact however many there are (Welford)."""
         self.count += 1
         difference = milliseconds - self.average
         self.average += difference / self.count
@@ -31,7 +31,7 @@ class Latency:
 
     @property
     def variance(self) -> float:
-        """Of all messages so far."""
+        """The variance of all messages so far."""
         return self.squares / self.count if self.count else 0.0
 
 
@@ -42,9 +42,9 @@ class MetadataStats:
         self.latencies: dict[tuple[str, str], Latency] = {}
 
     def add(self, instance: str, message: str, milliseconds: float, at: float) -> None:
-        """A message type appears with its first message."""
+        """Count one message of a type, which appears with its first message."""
         self.latencies.setdefault((instance, message), Latency()).add(milliseconds, at)
 
     def reset(self) -> None:
-        """As if no message had ever been sent."""
+        """Forget every message."""
         self.latencies.clear()

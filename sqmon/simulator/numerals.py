@@ -10,7 +10,7 @@ _EXACT = Context(prec=60)
 
 
 def numerics(values: Sequence[Decimal | None], scale: int) -> bytes:
-    """Sixteen bytes a value, two's complement, little endian; digits beyond the scale are rounded."""
+    """Return sixteen bytes for each value, in two's complement and little endian; digits beyond the scale are rounded."""
     return b"".join(
         (0 if value is None else int(_EXACT.to_integral_value(_EXACT.scaleb(value, scale)))).to_bytes(16, "little", signed=True)
         for value in values

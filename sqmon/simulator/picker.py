@@ -13,7 +13,7 @@ SILENT_SECONDS = 0.1
 
 
 class Picker(asyncio.Protocol):
-    """Says at once where a worker is, whether or not it is there, and closes."""
+    """A picker that says at once where a worker is, whether or not it runs, and closes."""
 
     def __init__(self, port: Callable[[], int]) -> None:
         self._port = port
@@ -25,7 +25,7 @@ class Picker(asyncio.Protocol):
         self._tell()
 
     def answer(self) -> bytes:
-        """The worker's address, as the protocol has it."""
+        """Return the worker's address as the protocol writes it."""
         host: bytes = self._transport.get_extra_info("sockname")[0].encode()
         return struct.pack("<i", len(host)) + host + struct.pack("<i", self._port())
 

@@ -15,7 +15,7 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class ProtocolError(Exception):
-    """Bytes that no client of this protocol sends; nothing on that connection can be trusted any more."""
+    """Bytes that no client of this protocol sends, after which nothing on the connection can be trusted."""
 
 
 class Message(NamedTuple):
@@ -26,23 +26,23 @@ class Message(NamedTuple):
 
 
 def frame(version: int, kind: int, payload: bytes) -> bytes:
-    """One whole frame."""
+    """Return one whole frame."""
     return HEADER.pack(version, kind, len(payload)) + payload
 
 
 def text(version: int, body: dict[str, Any]) -> bytes:
-    """One whole text frame; no blanks, because clients compare some answers as literal text."""
+    """Return one whole text frame, without blanks, because clients compare some answers as literal text."""
     return frame(version, TEXT, _compact(body).encode())
 
 
 class Frames:
-    """Cuts the bytes of one connection into messages, however they were split on the way."""
+    """The bytes of one connection, cut into messages however they were split on the way."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Every message that `data` completes; ProtocolError as soon as the bytes can't become one."""
+        """Yield every message that `data` completes; raises ProtocolError as soon as the bytes can't become one."""
         buffer = self._buffer
         buffer += data
         while buffer:

@@ -1,4 +1,4 @@
-"""Functions that change the server, write files there or dump it whole: each answers an error and does nothing."""
+"""Functions that change the server, write files there or dump all of it: each answers with an error and does nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulator as a Python object: it runs in a thread of its own and can be told from any other."""
+"""The simulator as a Python object: it runs in a thread of its own and takes orders from any other."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Simulator:
         return self._port("control")
 
     def start(self) -> None:
-        """Return when every port accepts; OSError when one is taken."""
+        """Start, and return when every port accepts connections; raises OSError when a port is taken."""
         self._thread = threading.Thread(target=self._run, name="sqream-simulator", daemon=True)
         self._thread.start()
         self._started.wait()
@@ -124,7 +124,7 @@ class Simulator:
             raise self._failure
 
     def stop(self) -> None:
-        """Cut everything, also what hangs, and return when the ports are closed; a second call does nothing."""
+        """Cut every connection, including those that hang, and return when the ports are closed; a second call does nothing."""
         loop, thread, self._loop = self._loop, self._thread, None
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(self._over.set)
@@ -140,39 +140,39 @@ class Simulator:
         seconds: Optional[float] = None,
         times: Optional[int] = None,
     ) -> None:
-        """See Fault; in force when this returns."""
+        """Set a fault (see Fault), which is in force when this returns."""
         self._call(self._engine.put_fault(Fault(function, step, action, text, seconds, times)))
 
     def clear_faults(self) -> None:
-        """No fault is in force any more."""
+        """Clear all faults."""
         self._command("clear", True)
 
     def set_password(self, password: str) -> None:
-        """The role's password from now on; lifts its lock."""
+        """Change the role's password and lift its lock."""
         self._command("set_password", password)
 
     def set_rows(self, counts: Mapping[str, Optional[int]]) -> None:
-        """Functions answer that many rows; None gives them back to the living cluster."""
+        """Let functions answer with that many rows; None gives them back to the living cluster."""
         self._command("set_rows", dict(counts))
 
     def set_result(self, function: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-        """The function, known or not, answers exactly this; no columns = no result set."""
+        """Let the function, known or not, answer with exactly this; without columns it has no result set."""
         self._call(self._engine.set_result(function, columns, rows))
 
     def set_chunks(self, function: str, columns: Sequence[Column], chunks: Sequence[Chunk]) -> None:
-        """The function answers exactly these bytes, right or wrong."""
+        """Let the function answer with exactly these bytes, right or wrong."""
         self._call(self._engine.set_chunks(function, columns, list(chunks)))
 
     def stats(self) -> dict[str, Any]:
-        """Logins, sessions, statements and rows so far."""
+        """Return the logins, sessions, statements and rows so far."""
         return dict(self._command("stats", True))
 
     def stop_worker(self) -> None:
-        """The worker is gone: sessions are cut, connects refused, and the picker does not know."""
+        """Let the worker be gone: sessions are cut, connections are refused, and the picker does not know."""
         self._command("stop_worker", True)
 
     def start_worker(self) -> None:
-        """The worker is back on its old ports."""
+        """Bring the worker back on its old ports."""
         self._command("start_worker", True)
 
     def _port(self, name: str) -> Optional[int]:

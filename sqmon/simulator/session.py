@@ -1,4 +1,4 @@
-"""One connection to a worker: each request is answered from its JSON key and the statement's state, in no forced order."""
+"""One connection to a worker, which answers each request by its JSON key and the statement's state, in any order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOGIN_KEYS = ("connectDatabase", "reconnectDatabase")
 
 
 class Session(Connection):
-    """A client from login to close."""
+    """A client's session from login to close."""
 
     def __init__(self, world: World, sessions: set[Session], *, second: bool = False) -> None:
         super().__init__(world.faults)
@@ -59,11 +59,11 @@ class Session(Connection):
                 del self._world.callers[self._caller.connection_id]
 
     def cut(self) -> None:
-        """The worker's process is gone."""
+        """Cut the connection, as it is when the worker's process is gone."""
         self.transport.abort()
 
     def answer(self, body: dict[str, Any]) -> None:
-        """By the key that names the request, wherever it stands."""
+        """Answer a request by the key that names it, wherever that key stands."""
         key = next((key for key in body if key in self._answers), None)
         if key is None:
             self.reply({"error": f"unknown request with the keys {sorted(body)}"})

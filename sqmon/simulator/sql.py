@@ -42,13 +42,13 @@ class ViewQuery(NamedTuple):
 
 
 class Other(NamedTuple):
-    """Any other statement: nothing here can run it."""
+    """Any other statement, which nothing here can run."""
 
     text: str
 
 
 def parse(text: str) -> Call | Number | ViewQuery | Other:
-    """What the statement asks for; StatementError unless it is exactly one statement."""
+    """Return what the statement asks for; raises StatementError unless it is exactly one statement."""
     pieces = [piece.strip() for piece in _PIECE.findall(text) if piece.strip()]
     if len(pieces) != 1:
         raise StatementError(f"expected one statement, got {len(pieces)}")
@@ -69,7 +69,7 @@ def parse(text: str) -> Call | Number | ViewQuery | Other:
 
 
 def _arguments(text: str) -> tuple[str, ...] | None:
-    """The literals between the parentheses, or None when there is anything else."""
+    """Return the literals between the parentheses, or None when there is anything else."""
     found = []
     position = 0
     while position < len(text.rstrip()):

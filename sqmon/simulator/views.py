@@ -34,7 +34,7 @@ def _rows(view: str, databases: Sequence[str], *, gpu: bool) -> list[Row]:
 
 
 def select(query: ViewQuery, databases: Sequence[str], *, gpu: bool) -> tuple[list[Column], list[Row]]:
-    """The chosen columns of the matching rows; StatementError for a view or a column that is not there."""
+    """Return the chosen columns and the matching rows; raises StatementError for a view or a column that does not exist."""
     if query.view not in _COLUMNS:
         raise StatementError(f"Could not find view sqream_catalog.{query.view}.")
     positions = {column.name: position for position, column in enumerate(_COLUMNS[query.view])}

@@ -62,7 +62,7 @@ class Statement:
     node: Optional[Node] = None
 
     def enter(self, status: str, at: float) -> None:
-        """The statement has this status since `at`."""
+        """Give the statement this status since `at`."""
         self.status = status
         self.status_since = at
 
@@ -82,7 +82,7 @@ class Lock:
 
 
 def arrive(chance: random.Random, *, statement_id: int, connection_id: int, database: str, service: str, at: float) -> Statement:
-    """A statement of some user, short as most are, or now and then long."""
+    """Return a statement of some user, short as most are, or now and then long."""
     kind, _, texts = chance.choices(_KINDS, weights=[weight for _, weight, _ in _KINDS])[0]
     table = chance.choice(TABLES)
     seconds = chance.uniform(30, 120) if chance.random() < LONG_CHANCE else min(chance.lognormvariate(0.2, 1.0), 60.0)
@@ -103,7 +103,7 @@ def arrive(chance: random.Random, *, statement_id: int, connection_id: int, data
 
 
 def locks_of(statement: Statement, node: Node, at: float) -> list[Lock]:
-    """The locks this statement takes on its way into execution; reading takes none."""
+    """Return the locks that this statement takes on its way into execution; reading takes none."""
     database, table = statement.database, statement.table
     wanted = {
         "read": [],

@@ -65,17 +65,17 @@ class Counters:
     rows_served: dict[str, int] = field(default_factory=dict)
 
     def session_opened(self) -> None:
-        """One more session is open."""
+        """Count one more open session."""
         self.sessions += 1
         self.max_sessions = max(self.max_sessions, self.sessions)
 
     def as_dict(self) -> dict[str, Any]:
-        """A copy for reporting."""
+        """Return a copy for reporting."""
         return {**vars(self), "statements": dict(self.statements), "rows_served": dict(self.rows_served)}
 
 
 class World:
-    """Lives in the simulator's event loop and is touched from nowhere else."""
+    """The simulated server's state, which only the simulator's event loop may touch."""
 
     def __init__(self, settings: Settings, *, cluster: Cluster, access: Access) -> None:
         if settings.version not in GENERATIONS:
@@ -93,11 +93,11 @@ class World:
         self._parked: dict[tuple[int, int], tuple[float, Caller, Plan]] = {}
 
     def functions(self) -> dict[str, Function]:
-        """The functions that this version knows."""
+        """Return the functions that this version knows."""
         return {name: known for name, known in FUNCTIONS.items() if self.settings.version in known.columns}
 
     def set_rows(self, counts: dict[str, int | None]) -> None:
-        """From now on these functions answer that many rows, whatever the cluster does; None ends it."""
+        """Let these functions answer with that many rows, whatever the cluster does; None ends that."""
         known = self.functions()
         for name, count in counts.items():
             if name not in known:
@@ -112,15 +112,15 @@ class World:
                 self._counts[name] = count
 
     def set_result(self, name: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-        """From now on the function answers exactly this; no columns = a statement without a result set."""
+        """Let the function answer with exactly this; without columns it is a statement that has no result set."""
         self.set_chunks(name, columns, chunked(columns, rows, self.settings.chunk_rows))
 
     def set_chunks(self, name: str, columns: Sequence[Column], chunks: list[Chunk]) -> None:
-        """From now on the function answers exactly these bytes."""
+        """Let the function answer with exactly these bytes."""
         self._served[name] = Plan(name, tuple(columns), lambda _: chunks)
 
     def prepare(self, text: str) -> Plan:
-        """What running the statement will do; StatementError with the server's text if it can't be run."""
+        """Return what running the statement will do; raises StatementError with the server's text if it can't be run."""
         self.cluster.advance()
         asked = parse(text)
         if isinstance(asked, Call):
@@ -176,7 +176,7 @@ class World:
         self._parked[caller.connection_id, caller.statement_id] = (now, caller, plan)
 
     def pick_up(self, connection_id: int, statement_id: int) -> tuple[Caller, Plan]:
-        """The parked statement, once; StatementError if there is none."""
+        """Return the parked statement, once; raises StatementError if there is none."""
         kept = self._parked.pop((connection_id, statement_id), None)
         if kept is None:
             raise StatementError(f"Could not reconstruct statement {statement_id} of connection {connection_id}")
@@ -191,7 +191,7 @@ def _living(function: Function, question: Question) -> list[Row]:
 
 
 def _invented(function: Function, question: Question, count: int) -> list[Row]:
-    """That many rows: of the function's own invention, or its living ones over and over."""
+    """Return that many rows: invented ones where the function can invent them, otherwise its living ones over and over."""
     if count == 0:
         return []
     if function.invent is not None:

@@ -99,6 +99,14 @@ def test_metrics_file_that_is_not_there(everything: Simulator, tmp_path: Path) -
         (["--service", "nothing"], "worker", "Login failure: There are no instances subscribed to the requested service."),
         (["--clustered"], "worker", "this is no server picker; leave out --clustered, or give the picker's port (usually 3108)"),
         ([], "picker", "this is no worker port; a server picker needs --clustered, another service another --port"),
+        (
+            ["--clustered", "--use_ssl"],
+            "picker",
+            (
+                "this picker names the port of a worker that does not speak TLS; leave out --use_ssl, or give the port of the picker for"
+                " TLS (usually 3109)"
+            ),
+        ),
         (["--use_ssl"], "worker", "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)"),
         (["--use_ssl"], "picker", "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)"),
         ([], "tls", "the server closed the connection before the login; a port that speaks TLS needs --use_ssl"),
