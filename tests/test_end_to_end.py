@@ -23,7 +23,7 @@ from sqmon.records.sql_text import statement_hash
 from sqmon.simulator import Simulator, further
 from sqmon.simulator.columns import Column
 from sqmon.simulator.generations import GENERATIONS
-from tests.support.program import Service, ended, metrics_file, service, wait_until
+from tests.support.program import Service, ended, metrics_file, seconds_between, service, wait_until
 from tests.support.segment_files import METADATA
 
 QUICK = {"show_locks": 0.2, "get_license_info": 0.2, "show_cluster_nodes": 0.2}
@@ -337,12 +337,6 @@ def hang(simulator: Simulator, metric: str = "get_license_info") -> None:
         return bool(stats["statements"].get(metric, 0) > stats["rows_served"].get(metric, 0))
 
     wait_until(waits)
-
-
-def seconds_between(first: dict[str, Any], second: dict[str, Any]) -> float:
-    """Return how many seconds after the first event the second one happened."""
-    moments = [dt.datetime.strptime(event["ts"][:26] + "+0000", "%Y-%m-%dT%H:%M:%S.%f%z") for event in (first, second)]
-    return (moments[1] - moments[0]).total_seconds()
 
 
 def test_sigterm_ends_a_service_with_a_hung_worker(simulator: Simulator, tmp_path: Path) -> None:

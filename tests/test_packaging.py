@@ -145,3 +145,29 @@ def test_installed_wheel_runs(built: Built, tmp_path: Path) -> None:
     assert run(sys.executable, "-c", "import sqmon; print(sqmon.__file__)", cwd=tmp_path, **path) == f"{place}/sqmon/__init__.py\n"
     assert "check_customer_metrics" in run(sys.executable, "-m", "sqmon", "check", "--offline", cwd=tmp_path, **path)
     assert run(str(place / "bin" / "sqmon"), "--version", cwd=tmp_path, **path) == f"sqmon {VERSION}\n"
+
+
+UNIT = ROOT / "config_files" / "systemd" / "sqmon.service"
+
+
+def test_unit_reads_the_password_where_it_can_change() -> None:
+    """A credential stays what it was when the unit was started; a file of /etc is read again for each login."""
+    unit = [line for line in UNIT.read_text("utf-8").splitlines() if not line.startswith("#")]
+
+    assert [line for line in unit if "CREDENTIAL" in line.upper()] == []
+    assert any("--password_file /etc/sqmon/password" in line for line in unit)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_unit_is_valid_and_confined(tmp_path: Path) -> None:
+    """systemd has nothing to say against it, and finds it as little exposed as a service with a network can be."""
+    unit = tmp_path / "sqmon.service"
+    unit.write_text(re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={shutil.which('true')}", UNIT.read_text("utf-8")), "utf-8")
+
+    verified = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    exposure = subprocess.run(["systemd-analyze", "security", "--offline=true", unit], capture_output=True, text=True, check=False)
+
+    assert (verified.returncode, verified.stderr) == (0, "")
+    level = re.search(r"Overall exposure level for sqmon.service: (\d+\.\d)", exposure.stdout)
+    assert level is not None
+    assert float(level[1]) <= 1.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Optional, Union
 
@@ -33,6 +33,10 @@ class Connection:
                 raise ConfigError(
                     [f"--{name}: {value!r} can't be sent to SQreamDB; use ASCII without quotes, backslashes and control characters"]
                 )
+
+    def with_password(self, password: str) -> Connection:
+        """Return the same connection with a password that asks no file any more."""
+        return replace(self, password=PasswordSource(password))
 
 
 Emit = Literal["rows", "changes"]

@@ -37,6 +37,10 @@ class SystemdNotifier:
         """The start-up, or a reload, is over."""
         self._send("READY=1")
 
+    def starting(self, seconds: float) -> None:
+        """The start-up goes on; another sign of it comes within `seconds`."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+
     def reloading(self) -> None:
         """The configuration is being read again, until `ready`."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Union
+from typing import ClassVar, Optional, Union
 
 import msgspec
 
-from sqmon.config.settings import Connection, Metric
+from sqmon.config.settings import Connection, Metric, Output
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -31,6 +31,8 @@ class AskDatabase(msgspec.Struct, frozen=True):
     """Seconds to wait for each answer."""
     connection: Connection
     allow_gpu: bool
+    output: Optional[Output] = None
+    """Where a refused login is noted for the next start; None notes nothing."""
 
 
 class AskPolls(msgspec.Struct, frozen=True):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import selectors
 from functools import partial
 from typing import Iterator, NamedTuple, Optional
 
 from sqmon.clock import Clock
-from sqmon.config.password import PasswordSource
 from sqmon.config.settings import Metric, Settings
 from sqmon.errors import ConfigError
 from sqmon.ipc.reports import Connected, Failed
@@ -154,7 +152,7 @@ class Children:
         try:
             # Read here rather than by the worker, so that the gate knows which password was refused.
             password = settings.connection.password.read()
-            connection = dataclasses.replace(settings.connection, password=PasswordSource(password))
+            connection = settings.connection.with_password(password)
             process = self._forkserver.start(WORKER, Start(child.metric, run_id, connection, settings.output, settings.sql))
         except ConfigError as error:
             self._gate.failed(now)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 from typing import Callable, Optional
 
+from sqmon.ipc.login_pause import PAUSE_SECONDS
 from sqmon.supervisor.backoff import Backoff
-
-PAUSE_SECONDS = 15 * 60.0
-"""How long no login is tried after one was refused: SQreamDB unlocks a locked role after as long."""
 
 _LONGEST_RETRY = 4.0
 _FRESH_SECONDS = 0.25

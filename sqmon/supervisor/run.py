@@ -110,10 +110,10 @@ class Run:
         """Ask the process to end; it is killed when it has not done so in time."""
         if self.state == "stopping":
             return
-        starting, self.state = self.state == "starting", "stopping"
+        starting, self.state = self.state == "starting" and self._failed is None, "stopping"
         self.deadline = now + GRACE_SECONDS
         if starting:
-            # It has written nothing, and may not have its handlers or not even exist yet.
+            # It has nothing to finish, and may not have its handlers or not even exist yet.
             self.process.kill()
             self._gone = self.process.pid is None
         else:

@@ -58,7 +58,7 @@ def run(settings: Settings, *, doubts: Sequence[Outcome] = ()) -> None:
         sealer = Sealer(streams.directory, clock=clock) if streams.directory is not None else None
         events = EventStream(streams, new_run_id(clock.time_ns()), clock=clock, sealer=sealer, listener=listener)
         events.write("info", "start", **_about(settings, streams, metrics))
-        _pass(doubts, events)
+        _pass(doubts, events, notifier)
         if before.unknown:
             events.write("warning", "check", check="earlier_polls", verdict="warning", text=_unknown(before))
         outcomes = [startup_checks.check_metrics(settings.metrics_file, metrics)]
@@ -66,8 +66,12 @@ def run(settings: Settings, *, doubts: Sequence[Outcome] = ()) -> None:
         forkserver = Forkserver(selector, clock=clock, on_lost=lambda reason: events.write("error", "forkserver_exit", reason=reason))
         with contextlib.closing(forkserver):
             try:
-                _pass(outcomes, events)
-                _pass(startup_checks.check_outside(settings.outside, forkserver=forkserver, clock=clock), events)
+                _pass(outcomes, events, notifier)
+                _pass(
+                    startup_checks.check_outside(settings.outside, output=settings.output, forkserver=forkserver, clock=clock),
+                    events,
+                    notifier,
+                )
             except (SqmonError, KeyboardInterrupt) as error:
                 events.write("info", "stop", reason=str(error) or "stopped during the start-up checks")
                 events.close()
@@ -95,15 +99,20 @@ def run(settings: Settings, *, doubts: Sequence[Outcome] = ()) -> None:
             raise SqmonError(directory.ousted)
 
 
+_CHECKS_SECONDS = 90.0  # from one retry to the next, or through the checks that follow: twice 30 s at most
+
+
 def _unknown(before: LookBack) -> str:
     read = f"the newest {LOOK_BACK_BYTES >> 20} MiB of events, back to {before.read_back_to or '(none)'},"
     return f"{', '.join(before.unknown)}: {read} tell of no poll, so no gap event will say since when nothing was seen"
 
 
-def _pass(outcomes: Iterable[Outcome], events: EventStream) -> None:
+def _pass(outcomes: Iterable[Outcome], events: EventStream, notifier: SystemdNotifier) -> None:
     """Write an event per outcome; raise SqmonError for the first that failed."""
     levels = {"passed": "info", "failed": "error"}
     for outcome in outcomes:
+        if outcome.verdict == "retry":
+            notifier.starting(_CHECKS_SECONDS)
         events.write(
             levels.get(outcome.verdict, "warning"),
             "check",

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Iterator, Optional, Sequence
 
 from sqmon.clock import Clock
-from sqmon.config.settings import Metric, Outside, url_host
+from sqmon.config.settings import Connection, Metric, Output, Outside, url_host
 from sqmon.ipc.check import AskDatabase, AskLoki, AskPolls, Outcome, Question, decode
+from sqmon.ipc.login_pause import LoginPause
 from sqmon.ipc.start import PROBE
 from sqmon.supervisor.forkserver import Forkserver
 
@@ -24,14 +25,22 @@ def check_metrics(path: Optional[Path], metrics: list[Metric]) -> Outcome:
     return Outcome(METRICS, "passed", f"{path or 'no metrics file, so the built-in five'}: {listed}")
 
 
-def check_outside(outside: Outside, *, forkserver: Forkserver, clock: Clock, polled: Sequence[Metric] = ()) -> Iterator[Outcome]:
+def check_outside(
+    outside: Outside, *, forkserver: Forkserver, clock: Clock, output: Optional[Output] = None, polled: Sequence[Metric] = ()
+) -> Iterator[Outcome]:
     """Yield the outcomes of the three checks that talk to SQreamDB and Loki, and between them those of one poll of each of `polled`.
 
-    A database that can't be reached is tried again until `startup_timeout` is over; a refused login never is.
+    A database that can't be reached is tried again until `startup_timeout` is over; a refused login never is, nor within the pause after
+    it by the next start that has the same `output`.
     """
     give_up = clock.monotonic() + outside.startup_timeout
     while True:
-        outcomes = list(_ask(AskDatabase(outside.connection, outside.allow_gpu), forkserver))
+        connection = outside.connection.with_password(outside.connection.password.read())
+        paused = "" if output is None else _paused(connection, output, clock)
+        if paused:
+            yield Outcome(AskDatabase.check, "failed", paused)
+            return
+        outcomes = list(_ask(AskDatabase(connection, outside.allow_gpu, output), forkserver))
         first = outcomes[0]
         if first.verdict != "retry":
             break
@@ -42,9 +51,18 @@ def check_outside(outside: Outside, *, forkserver: Forkserver, clock: Clock, pol
         time.sleep(_RETRY_SECONDS)
     yield from outcomes
     if polled and first.verdict == "passed":
-        yield from _ask(AskPolls(outside.connection, list(polled)), forkserver)
+        yield from _ask(AskPolls(connection, list(polled)), forkserver)
     if outside.loki is not None:
         yield from _ask(AskLoki(*outside.loki), forkserver)
+
+
+def _paused(connection: Connection, output: Output, clock: Clock) -> str:
+    """Return why no login may be tried now, or ""."""
+    pause = LoginPause(connection, output).standing(connection.password.read(), clock.time_ns())
+    if pause is None:
+        return ""
+    told = f"logins are paused until {pause.until}, since this one was refused: {pause.reason}"
+    return f"{told}; to try earlier, change the password or remove {pause.path}"
 
 
 def _ask(question: Question, forkserver: Forkserver) -> Iterator[Outcome]:

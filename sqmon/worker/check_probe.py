@@ -7,15 +7,17 @@ import os
 import re
 import signal
 import socket
-from typing import Callable, Iterator
+import time
+from typing import Callable, Iterator, Optional
 
 from sqmon.config.catalogue import FUNCTIONS, missing
-from sqmon.config.settings import Connection, Metric, url_host
+from sqmon.config.settings import Connection, Metric, Output, url_host
 from sqmon.database.client import Database
 from sqmon.database.error_texts import readable
 from sqmon.database.single_polls import Answer, poll_each
-from sqmon.errors import AddressError, ConfigError, DatabaseError, LoginError, QueryTimeoutError, SqmonError, StatementError, shown
+from sqmon.errors import AddressError, DatabaseError, LoginError, QueryTimeoutError, SqmonError, StatementError, shown
 from sqmon.ipc.check import UNHARMED, AskDatabase, AskLoki, AskPolls, Outcome, Question, encode
+from sqmon.ipc.login_pause import LoginPause
 from sqmon.records.column_names import normalised
 
 _GPU_TEXTS = re.compile(r"internal runtime error|gpu-?worker|requires a gpu|cuda", re.IGNORECASE)
@@ -49,23 +51,28 @@ def probe(question: Question, tell: Callable[[Outcome], None]) -> None:
             tell(outcome)
     else:
         with contextlib.closing(Database(question.connection)) as database:
-            outcome = _check_connection(database, question.connection)
+            outcome = _check_connection(database, question.connection, question.output)
             tell(outcome)
             if outcome.verdict == "passed":
                 tell(_check_cpu(database, allow_gpu=question.allow_gpu))
 
 
-def _check_connection(database: Database, to: Connection) -> Outcome:
-    name = AskDatabase.check
+def _check_connection(database: Database, to: Connection, output: Optional[Output]) -> Outcome:
+    name, began_ns = AskDatabase.check, time.time_ns()
+    pause = None if output is None else LoginPause(to, output)
     try:
         database.connect(_LOGIN_SECONDS)
-    except (AddressError, LoginError, StatementError) as error:
+    except LoginError as error:
         # One attempt: five refused logins lock the role.
+        if pause is not None:
+            pause.begin(to.password.read(), str(error), time.time_ns())
         return Outcome(name, "failed", str(error))
-    except ConfigError as error:  # the password file may have gone since it was first read
+    except (AddressError, StatementError) as error:
         return Outcome(name, "failed", str(error))
     except DatabaseError as error:
         return Outcome(name, "retry", str(error))
+    if pause is not None:
+        pause.end(began_ns)
     through = " through the server picker" if to.clustered else ""
     return Outcome(name, "passed", f"{to.user} can log in to {to.database} at {to.host}:{to.port}, service {to.service}{through}")
 

@@ -15,17 +15,20 @@ from sqmon.clock import Clock, SystemClock
 from sqmon.database.client import Database
 from sqmon.database.error_texts import readable
 from sqmon.errors import LoginError, QueryTimeoutError, SqmonError, StatementError
+from sqmon.ipc.login_pause import LoginPause
 from sqmon.ipc.reports import DISK, ClockStepped, Connected, Failed, Pending, RecordsDropped, Report, SegmentSealed, Step, encode
 from sqmon.ipc.start import Start
 from sqmon.records.pipeline import Pipeline
 from sqmon.storage.streams import streams_of
 from sqmon.storage.writer import Dropped, LineWriter
+from sqmon.worker.last_call import LastCall
 from sqmon.worker.poller import Poller
 from sqmon.worker.schedule import Schedule
 
 _RETRY_SECONDS = 0.5
 _LONGEST_TRACEBACK = 16000
 _IDLE_SECONDS = 5.0
+_LOGIN_SECONDS = 10.0  # other logins wait for this one, see login_gate
 
 
 class Stopped(BaseException):
@@ -55,6 +58,7 @@ class Worker:
     def __init__(self, start: Start, pipe: socket.socket, *, clock: Clock) -> None:
         self._start = start
         self._streams = streams_of(start.output)
+        self._pause = LoginPause(start.connection, start.output)
         self._pipe = pipe
         self._clock = clock
         self._stopping = False
@@ -74,7 +78,10 @@ class Worker:
         except Stopped:
             pass
         except LoginError as error:
+            # First the supervisor, which lets nobody else try from now on, then the disk, which may take its time.
             self._report(Failed("refused", str(error)))
+            self._report(DISK)
+            self._pause.begin(self._start.connection.password.read(), str(error), self._clock.time_ns())
         except QueryTimeoutError as error:
             self._report(Failed("timeout", str(error)))
         except StatementError as error:
@@ -90,16 +97,20 @@ class Worker:
     def _poll_forever(self, writer: LineWriter) -> None:
         metric, to = self._start.metric, self._start.connection
         with contextlib.closing(Database(to)) as database:
+            began_ns, seconds = self._clock.time_ns(), min(metric.timeout, _LOGIN_SECONDS)
             with self._interruptible():
-                self._report(Step("login", metric.timeout))
-                database.connect(metric.timeout)
+                self._report(Step("login", seconds))
+                database.connect(seconds)
             self._report(Connected())
             self._report(DISK)
+            self._pause.end(began_ns)
             encoder = self._streams.encoder(metric.name, self._start.run_id, on_step=lambda step: self._report(ClockStepped(step)))
             pipeline = Pipeline(metric, to, self._start.sql, encoder)
             self._on_loss = pipeline.restart
             poller = Poller(metric, database, pipeline, writer, clock=self._clock, report=self._report)
-            schedule = Schedule(metric.interval, self._clock.monotonic())
+            last_call = LastCall(metric, self._start.output) if metric.is_command else None
+            wait = last_call.wait(self._clock.time_ns()) if last_call is not None else 0.0
+            schedule = Schedule(metric.interval, self._clock.monotonic() + wait)
             try:
                 while True:
                     tick = schedule.next(self._clock.monotonic())
@@ -107,6 +118,8 @@ class Worker:
                     with self._interruptible():
                         fetched = poller.fetch(tick)
                     poller.write(fetched)
+                    if last_call is not None:
+                        last_call.made(self._clock.time_ns())
                     del fetched  # the rows of a large poll must not stay until the next one
             finally:
                 self._tend(poller, writer)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Optional
 
-from sqmon.supervisor.login_gate import PAUSE_SECONDS, LoginGate
+from sqmon.ipc.login_pause import PAUSE_SECONDS
+from sqmon.supervisor.login_gate import LoginGate
 
 
 def test_one_login_goes_ahead_and_the_others_follow() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import os
 import signal
@@ -79,6 +80,12 @@ def metrics_file(directory: Path, metrics: Mapping[str, Any]) -> Path:
     path = directory / "metrics.json"
     path.write_text(json.dumps(metrics), "utf-8")
     return path
+
+
+def seconds_between(first: dict[str, Any], second: dict[str, Any]) -> float:
+    """Return how many seconds after the first event the second one happened."""
+    moments = [dt.datetime.strptime(event["ts"][:26] + "+0000", "%Y-%m-%dT%H:%M:%S.%f%z") for event in (first, second)]
+    return (moments[1] - moments[0]).total_seconds()
 
 
 class Service:
