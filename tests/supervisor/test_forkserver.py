@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Iterator
@@ -142,16 +143,17 @@ def test_killed_forkserver_is_replaced_by_the_next_order(harness: Harness) -> No
 
 def test_closed_lifeline_ends_a_process_that_is_stopped(harness: Harness) -> None:
     """A stopped process ends when its lifeline is closed."""
-    process = harness.forkserver.start(PROBE, AskLoki("192.0.2.1", 1))
-    harness.until(process, "pid")
-    process.signal(signal.SIGSTOP)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = harness.forkserver.start(PROBE, AskLoki(*silent.getsockname()))
+        harness.until(process, "pid")
+        process.signal(signal.SIGSTOP)
 
-    process.kill()
+        process.kill()
 
-    assert process.pipe.recv(1) == b""
-    harness.until(process, "code")
-    assert process.code in (-signal.SIGKILL, 1)  # 1: it had not even begun
-    process.close()
+        assert process.pipe.recv(1) == b""
+        harness.until(process, "code")
+        assert process.code in (-signal.SIGKILL, 1)  # 1: it had not even begun
+        process.close()
 
 
 def test_nothing_is_left_open(harness: Harness) -> None:
