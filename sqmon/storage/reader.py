@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Collection, Iterable, Iterator
+from typing import Any, Collection, Generator, Iterable, Iterator
 
 from sqmon.storage.segment_names import in_order
 
 _CHUNK = 1 << 20  # bytes that are read at once
+_BLOCK = 4096  # bytes that the smallest file counts for
 
 
 def segments(log_dir: Path, metric: str) -> list[Path]:
@@ -79,7 +80,8 @@ class StreamReader:
 class BackwardReader:
     """The whole lines of files that are given newest first, from the last line to the first, within a bound.
 
-    What follows the last newline of a file is left out: it is half a line.
+    What follows the last newline of a file is left out: it is half a line. Small files count as a block of the disk, so
+    that there can't be very many of them within the bound.
     """
 
     def __init__(self, paths: Iterable[Path], *, max_bytes: int) -> None:
@@ -92,18 +94,22 @@ class BackwardReader:
         """Yield the lines without their newlines. A file that can't be read is passed over and leaves the reading incomplete."""
         complete = True
         for path in self._paths:
+            if self._left <= 0:
+                return
+            after_block = max(0, self._left - _BLOCK)
             try:
                 with path.open("rb") as file:
-                    yield from self._lines(file.fileno())
+                    whole = yield from self._lines(file.fileno())
             except FileNotFoundError:  # retention has deleted it meanwhile
                 continue
             except OSError:
-                complete = False
-            if self._left <= 0:
-                return
+                whole = False
+            complete = complete and whole
+            self._left = min(self._left, after_block)
         self.complete = complete
 
-    def _lines(self, descriptor: int) -> Iterator[bytes]:
+    def _lines(self, descriptor: int) -> Generator[bytes, None, bool]:
+        """Yield the lines of one file, and return whether its beginning was reached."""
         start = os.fstat(descriptor).st_size
         carried = b""  # the first line of what has been read, whose beginning may be missing
         while start > 0 and self._left > 0:
@@ -117,6 +123,7 @@ class BackwardReader:
                 continue
             carried = data[:first]
             yield from reversed(data[first:].split(b"\n")[:-1])
+        return start == 0
 
 
 def events(path: Path, event: str) -> Iterator[bytes]:

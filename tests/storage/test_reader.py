@@ -95,6 +95,7 @@ def test_backwards_is_forwards_reversed(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader_module, "_CHUNK", chunk)
+        patch.setattr(reader_module, "_BLOCK", 0)
         whole, cut = BackwardReader(paths[::-1], max_bytes=size + 1), BackwardReader(paths[::-1], max_bytes=bound)
         found = list(cut)
 
@@ -110,14 +111,24 @@ def test_backward_reading_says_that_a_file_could_not_be_read(tmp_path: Path) -> 
     old, new, gone = segment(tmp_path, 1), segment(tmp_path, 2), segment(tmp_path, 3)
     old.write_bytes(b"1\n")
     new.mkdir()
-    reader = BackwardReader([gone, new, old], max_bytes=100)
+    reader = BackwardReader([gone, new, old], max_bytes=10_000)
 
     assert ([b"1"], False) == (list(reader), reader.complete)
 
     new.rmdir()
-    reader = BackwardReader([gone, new, old], max_bytes=100)
+    reader = BackwardReader([gone, new, old], max_bytes=10_000)
 
     assert ([b"1"], True) == (list(reader), reader.complete)
+
+
+def test_very_many_small_files_are_not_all_read(tmp_path: Path) -> None:
+    """Each counts as a block of the disk, since to open a file takes as long as to read one."""
+    paths = [segment(tmp_path, number) for number in range(10)]
+    for path in paths:
+        path.write_bytes(b"1\n")
+    reader = BackwardReader(paths, max_bytes=5 * 4096)
+
+    assert ([b"1"] * 5, False) == (list(reader), reader.complete)
 
 
 def test_events_of_one_kind_are_found_wherever_the_reads_fall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
