@@ -104,7 +104,10 @@ class Sealer:
             while len(self._sealed) >= _WAITING and not self._ending.wait(0.1):
                 pass
             if not self._ending.is_set():
+                began = self._clock.monotonic()
                 self._sealed.append(recounted(self._log_dir, file))
+                # At most half of the time: what is left to seal is not worth a late poll.
+                self._ending.wait(self._clock.monotonic() - began)
 
 
 def _seals(path: Path) -> Iterator[dict[str, Any]]:
