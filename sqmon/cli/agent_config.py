@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import socket
 import sys
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the configuration, and on stderr the directory in it when nobody has named one."""
     key = "offline_dir" if args.agent == "offline" else "log_dir"
-    directory = args.log_dir or (_OFFLINE_DIR if key == "offline_dir" else settings.default_log_dir())
+    directory = args.log_dir or (_OFFLINE_DIR if key == "offline_dir" else settings.log_dir_to_read())
     here = Installation(
         loki_host=args.loki_host,
         loki_port=args.loki_port,
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     )
     sys.stdout.write(printed(args.agent, here))
     if args.log_dir is None:
-        missing = "" if directory.is_dir() else ", which does not exist yet"
+        missing = "" if os.path.exists(directory) else ", which does not exist yet"  # noqa: PTH110 - as Path has it, it may raise
         print(f"sqmon: no --log_dir was given: this is for {directory.absolute()}{missing}", file=sys.stderr)
     return exit_codes.OK
 

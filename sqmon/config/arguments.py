@@ -1,4 +1,4 @@
-"""The settings of a run, made from what was said on the command line."""
+"""The settings of a run, made from the options of the command line and the environment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def connection_of(args: argparse.Namespace) -> Connection:
 
 
 def outside_of(args: argparse.Namespace) -> Outside:
-    """Return what the start-up checks ask after; raises ConfigError."""
+    """Return what the start-up checks need to know; raises ConfigError."""
     return Outside(
         connection=connection_of(args),
         allow_gpu=args.allow_gpu,
@@ -65,7 +65,8 @@ def _output_of(args: argparse.Namespace) -> Output:
     """Return where lines go: a --log_file_path that is no directory makes it one file."""
     max_bytes, buffer_bytes = int(args.segment_mb * _MIB), int(args.buffer_mb * _MIB)
     place: Optional[str] = args.log_file_path
-    if place is not None and not (place.endswith(os.sep) or Path(place).is_dir()):
+    # Path.is_dir() raises where a directory on the way is closed to us.
+    if place is not None and not (place.endswith(os.sep) or os.path.isdir(place)):  # noqa: PTH112
         if args.log_dir is not None:
             raise ConfigError(["--log_dir: segments and a --log_file_path FILE exclude each other; give one of them"])
         return FileOutput(Path(place), max_bytes, args.file_backups, buffer_bytes)

@@ -1,4 +1,4 @@
-"""Every option of the command line and of the environment: its name, its default, what it means."""
+"""The table of all options: name, default, meaning, and the values that each accepts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Option(NamedTuple):
     default: Any
     help: str
     convert: Optional[Callable[[str], Any]] = None
-    """None makes it a flag."""
+    """Makes the value of a text; None makes the option a flag."""
     choices: Optional[Sequence[str]] = None
     metavar: Optional[str] = None
     alias: str = ""
@@ -31,7 +31,7 @@ CONNECTION = (
     Option("database", "master", "database to log in to", converters.name),
     Option("user", "sqream", "role to log in as", converters.name, alias="username"),
     Option("password", "sqream", "its password; other users can see it in ps, so better use --password_file", str),
-    Option("password_file", None, "file whose content is the password; read anew for each login", converters.path, metavar="FILE"),
+    Option("password_file", None, "file that contains the password; read again for each login", converters.path, metavar="FILE"),
     Option("clustered", False, "--host and --port are those of the server picker"),
     Option("service", "monitor", "SQreamDB service of the monitor worker", converters.name),
     Option("use_ssl", False, "speak TLS with the worker (its TLS port is usually 5100)"),
@@ -47,14 +47,14 @@ CHECKS = (
     Option(
         "loki_host",
         "localhost",
-        "host of the Loki that the agent sends to; asked once at start whether it is ready",
+        "host of the Loki that the agent sends to; the start-up checks ask whether it is ready",
         converters.host,
     ),
     Option("loki_port", 3100, "its port", converters.port),
     Option(
         "startup_timeout",
         30.0,
-        "seconds to wait for a database that can't be reached yet",
+        "seconds to wait at start for a database that can't be reached",
         converters.number(0, 86400),
         metavar="SECONDS",
     ),
@@ -83,13 +83,17 @@ FILES = (
         metavar="MIB",
     ),
     Option("segment_hours", 24.0, "age after which the next segment begins", converters.number(0.001, 8760), metavar="HOURS"),
-    Option("file_backups", 7, "old files kept of a --log_file_path FILE", converters.whole_number(0, 1000), metavar="N"),
+    Option("file_backups", 7, "number of old files to keep of a --log_file_path FILE", converters.whole_number(0, 1000), metavar="N"),
     Option(
-        "buffer_mb", 8.0, "MiB per metric that wait in memory while the disk takes nothing", converters.number(0.1, 4096), metavar="MIB"
+        "buffer_mb",
+        8.0,
+        "MiB per metric that may wait in memory while the disk accepts nothing",
+        converters.number(0.1, 4096),
+        metavar="MIB",
     ),
     Option("fsync", "interval", "when lines are forced to the disk", str, choices=("seal", "interval", "never")),
-    Option("retention_days", 7.0, "days that sealed segments are kept", converters.number(0.001, 36500), metavar="DAYS"),
-    Option("retention_mb", 2048.0, "MiB that all segments together may take", converters.number(0.001, 10**9), metavar="MIB"),
+    Option("retention_days", 7.0, "days for which sealed segments are kept", converters.number(0.001, 36500), metavar="DAYS"),
+    Option("retention_mb", 2048.0, "MiB that all segments together may occupy", converters.number(0.001, 10**9), metavar="MIB"),
     Option(
         "min_free_mb",
         0.0,
@@ -131,7 +135,7 @@ POLLING = (
 )
 SERVICE = (
     Option("metrics_port", None, "port at which Prometheus may scrape the service (default: none)", converters.port, metavar="PORT"),
-    Option("metrics_address", "127.0.0.1", "address to listen on for that", converters.host, metavar="ADDRESS"),
+    Option("metrics_address", "127.0.0.1", "address on which that port listens", converters.host, metavar="ADDRESS"),
     Option("cluster", "", "name of the SQreamDB cluster, for the start event", str),
     Option("log_level", "info", "minimum level of the log on stderr", str, choices=LOG_LEVELS),
 )

@@ -1,4 +1,4 @@
-"""Which functions only read, and which of the others change what."""
+"""Functions that only read, and what the others are known to change."""
 
 from __future__ import annotations
 

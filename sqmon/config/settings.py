@@ -13,7 +13,10 @@ from sqmon.errors import ConfigError
 
 @dataclass(frozen=True)
 class Connection:
-    """Where SQreamDB is and who logs in. Only ASCII without quotes and backslashes: pysqream builds its login from them as they are."""
+    """The address of SQreamDB and the role that logs in.
+
+    pysqream pastes the texts into JSON as they are, so they must be ASCII without quotes and backslashes.
+    """
 
     host: str
     port: int
@@ -94,7 +97,7 @@ Output = Union[SegmentOutput, FileOutput]
 
 @dataclass(frozen=True)
 class Outside:
-    """What the start-up checks ask after."""
+    """What the start-up checks need to know of the world outside."""
 
     connection: Connection
     allow_gpu: bool
@@ -111,7 +114,7 @@ class Retention:
     bytes: int
     min_free_bytes: int
     agent_positions: Optional[Path]
-    """The positions file of Alloy or Promtail: what the agent has not read goes last."""
+    """The positions file of the agent: segments that it is not known to have read are deleted last."""
 
 
 SqlMode = Literal["full", "masked", "none"]
@@ -125,14 +128,14 @@ class Settings:
     connection: Connection
     output: Output
     metrics_file: Optional[Path]
-    """None: the catalogue's five."""
+    """None stands for the catalogue's five."""
     outside: Outside
     query_timeout: Optional[float]
     retention: Retention
     sql: SqlMode
     cluster: str
     metrics_port: Optional[int]
-    """Where Prometheus may ask; None: nowhere."""
+    """The port on which Prometheus can scrape the service; None opens none."""
     metrics_address: str
 
 
@@ -166,6 +169,14 @@ def default_metrics_file() -> Optional[Path]:
         Path("config_files/monitor_input.json"),
         Path("/etc/sqmon/monitor_input.json"),
     ):
-        if path.is_file():
+        if _may_be_a_file(path):
             return path
     return None
+
+
+def _may_be_a_file(path: Path) -> bool:
+    """Return whether there is a file, or something that keeps us from knowing, which is better told than passed over."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True

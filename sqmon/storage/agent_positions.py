@@ -6,8 +6,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, NamedTuple, Optional
 
+from sqmon.config import small_file
+
 if TYPE_CHECKING:
     import yaml
+
+
+_LARGEST_FILE = 64 << 20
 
 
 class Positions(NamedTuple):
@@ -29,7 +34,7 @@ def read_positions(path: Path) -> Optional[Positions]:
     """Read a positions file; None when it is missing, broken or something else."""
     try:
         written_ns = path.stat().st_mtime_ns
-        text = path.read_text("utf-8")
+        text = small_file.read(path, _LARGEST_FILE).decode("utf-8")
         entries = list(_vlagent(text) if text.startswith("[") else _alloy_or_promtail(text))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -14,7 +14,7 @@ from tests.support.program import ended
 def test_directory_that_nobody_has_named_is_told(tmp_path: Path) -> None:
     """A directory that was not named is said on stderr, since no service may have made it yet."""
     end = ended("agent-config", "alloy", cwd=tmp_path)
-    assumed = (tmp_path / settings.default_log_dir()).absolute()
+    assumed = (tmp_path / settings.log_dir_to_read()).absolute()
 
     assert end.code == 0
     assert str(assumed) in end.stdout

@@ -12,7 +12,7 @@ import pytest
 
 from sqmon.simulator import Simulator
 from tests.cli.test_main import NO_LOKI, address, records_of
-from tests.support.program import ended, metrics_file
+from tests.support.program import POWERLESS, ended, metrics_file
 
 
 def test_each_metric_is_polled_once(simulator: Simulator, tmp_path: Path) -> None:
@@ -33,6 +33,16 @@ def test_each_metric_is_polled_once(simulator: Simulator, tmp_path: Path) -> Non
     assert told["poll_show_locks"][0] == told["poll_mine"][0] == "passed"
     assert told["poll_show_locks"][1].startswith("2 rows of 11 columns in ")
     assert "reset_leveldb_stats" not in simulator.stats()["statements"]
+
+
+def test_metrics_file_in_a_closed_directory_is_told(tmp_path: Path) -> None:
+    """What keeps us from seeing whether there is a file is not taken for its absence."""
+    (tmp_path / "config_files").mkdir()
+    (tmp_path / "config_files").chmod(0)
+    end = ended("check", "--offline", cwd=tmp_path, through=POWERLESS)
+
+    assert (end.code, end.stderr) == (1, "")
+    assert end.stdout.endswith(" config_files/monitor_input.json: can't be read: Permission denied\n")
 
 
 def test_columns_that_alerts_need_are_missed(tmp_path: Path) -> None:

@@ -350,6 +350,13 @@ def test_positions_of_each_agent_are_read(tmp_path: Path, text: str, expected: d
     assert read_positions(path) == known
 
 
+def test_positions_file_that_is_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    """Nobody may ever write to it."""
+    os.mkfifo(tmp_path / "positions.yml")
+
+    assert read_positions(tmp_path / "positions.yml") is None
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
 def test_positions_that_cannot_be_read_are_unknown(tmp_path: Path, content: bytes | None) -> None:
     """A positions file that is missing or holds anything else says nothing about what was read."""
