@@ -114,8 +114,8 @@ def test_names_say_something() -> None:
 
 
 def test_service_does_not_carry_what_it_never_uses() -> None:
-    """The supervisor, which runs for months, imports neither the driver nor numpy nor rich."""
-    never = "{'numpy', 'pysqream', 'rich', 'pygments'}"
+    """The supervisor, which runs for months, imports neither the driver nor numpy, rich or yaml."""
+    never = "{'numpy', 'pysqream', 'rich', 'pygments', 'yaml'}"
     code = f"import sys, sqmon.cli.main, sqmon.cli.run; print(*{never} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -9,7 +9,19 @@ from typing import Any, Callable
 import pytest
 
 from sqmon.cli.agent_config import SHIPPED
-from tests.support.expansion import Environment, RefusedError, alloy, compose, environment_file, fluent_bit, otel, promtail, systemd, vector
+from tests.support.expansion import (
+    Environment,
+    RefusedError,
+    alloy,
+    compose,
+    environment_file,
+    fluent_bit,
+    grafana,
+    otel,
+    promtail,
+    systemd,
+    vector,
+)
 from tests.support.loki import ALLOY
 
 EMPTY: Environment = {}
@@ -20,6 +32,7 @@ FULL: Environment = {
     "SQMON_INSTANCE": "host-7",
     "LOKI_HOST": "loki.example.com",
     "LOKI_PORT": "3200",
+    "LOKI_URL": "https://loki.example.com/push",
     "LOKI_TENANT_ID": "site",
     "LOKI_BEARER_TOKEN": "geheim",
 }
@@ -33,7 +46,10 @@ READERS: dict[str, Reader] = {
     "vector.yaml": vector,
     "otel.yaml": otel,
     "compose.yaml": compose,
+    "grafana/provisioning/datasources/loki.yaml": grafana,
+    "grafana/provisioning/dashboards/sqmon.yaml": grafana,
     "vlagent.service": systemd,
+    "../config_files/systemd/sqmon.service": systemd,
     "alloy.env": lambda text, _: environment_file(text),
 }
 
@@ -65,6 +81,7 @@ def test_program_starts(name: str, environment: Environment) -> None:
         ("offline.alloy", ["/srv/carried", "host-7", "prod-1", "loki.example.com", "3200"]),
         ("promtail.yaml", ["/srv/lines/*/*.jsonl", "host-7", "prod-1", "http://loki.example.com:3200/", "site", "geheim"]),
         ("vector.yaml", ["/srv/lines/*/*.jsonl", "host-7", "prod-1", "http://loki.example.com:3200"]),
+        ("grafana/provisioning/datasources/loki.yaml", ["https://loki.example.com/push"]),
         ("otel.yaml", ["/srv/lines/*/*.jsonl", "host-7", "prod-1", "http://loki.example.com:3200/otlp"]),
     ],
 )

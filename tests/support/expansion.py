@@ -79,6 +79,12 @@ def compose(text: str, environment: Environment) -> Any:
     return _in_values(yaml.safe_load(text), lambda text: re.sub(r"\$\$|\$\{?(?P<name>\w*)\}?", value, text))
 
 
+def grafana(text: str, environment: Environment) -> Any:
+    """Return the document that Grafana provisions from: values alone are expanded."""
+    pattern = r"\$\{?(?P<name>\w+)\}?"
+    return _in_values(yaml.safe_load(text), lambda text: re.sub(pattern, lambda found: environment.get(found["name"], ""), text))
+
+
 def alloy(text: str, environment: Environment) -> list[str]:
     """Return the arguments of `string.format`, `url` and the like as Alloy evaluates them: what `coalesce` and `sys.env` give."""
     filled = _ALLOY.sub(lambda found: json.dumps(environment.get(found[1], "")), text).replace("constants.hostname", '"hostname"')
