@@ -33,7 +33,7 @@ _guard: contextvars.ContextVar[Guard] = contextvars.ContextVar("guard")
 
 
 def _timeout(self: Any, seconds: Any = "not passed") -> Any:
-    """SQSocket.timeout: pysqream calls it with 10 just before it connects, and with None once it is connected."""
+    """Replace SQSocket.timeout, which pysqream calls with 10 just before it connects, and with None once it is connected."""
     guard = _guard.get()
     if seconds == "not passed":
         return self.s.gettimeout()
@@ -47,7 +47,7 @@ def _timeout(self: Any, seconds: Any = "not passed") -> Any:
 
 
 def _answer_or_raise(get_response: Callable[..., Any]) -> Callable[..., Any]:
-    """Client.get_response, with an answer that is an error raised at whatever step it comes."""
+    """Wrap Client.get_response so that an answer with an error is raised, whatever the step."""
 
     def get_checked(self: Any, is_text_msg: bool = True) -> Any:
         response = get_response(self, is_text_msg)
@@ -121,7 +121,7 @@ class Database:
             self._fetched = decoding.attach(self._cursor)
 
     def execute(self, sql: str, seconds: float) -> None:
-        """Send `sql` and have it run; the server's error is a StatementError, silence for `seconds` a QueryTimeoutError."""
+        """Run `sql` within `seconds`. Raises StatementError for the server's error, QueryTimeoutError for its silence."""
         with self._step(seconds):
             self._cursor.execute(sql)
             if not self._cursor.description:
@@ -163,7 +163,7 @@ class Database:
 
 @contextlib.contextmanager
 def _collector_off() -> Iterator[None]:
-    """Spare the collector a million new values that can't be part of a cycle: it would look through them again and again."""
+    """Keep the garbage collector from scanning a million new values again and again, none of which can be part of a cycle."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Columns whose values are decoded when they are taken, a slice at a time; each part of one is what came in one chunk."""
+"""Columns whose values are decoded a slice at a time, when they are taken; each part of a column came in one chunk."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Buffer = Union[bytes, memoryview]
 
 _LARGEST_INT = 2**53
 _SLICE = 512
-"""Rows that are best taken together: as many as the encoder takes."""
+"""How many rows are best taken together: as many as the encoder takes."""
 
 _BLANKS = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f "
-"""What str.rstrip() takes away, of ASCII."""
+"""The ASCII characters that str.rstrip() removes."""
 
 
 class Part(Protocol):
@@ -33,7 +33,7 @@ class Part(Protocol):
 
 
 class Column(Sequence[Any]):
-    """The parts of a column as one sequence; a slice is a list, and those that follow each other cost the least."""
+    """The parts of a column as one sequence; a slice of it is a list, and slices in ascending order cost the least."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = parts
@@ -76,7 +76,7 @@ class Column(Sequence[Any]):
 
 
 class Values:
-    """Values that are there already."""
+    """Values that were decoded when they arrived."""
 
     def __init__(self, values: list[Any]) -> None:
         self._values = values
@@ -103,7 +103,7 @@ class Numbers:
 
 
 class Text:
-    """UTF-8 texts one after the other, and the bytes of each; the caller has seen to it that each is valid."""
+    """UTF-8 texts one after the other, and the number of bytes of each; the caller has checked that each is valid."""
 
     def __init__(self, data: Buffer, lengths: memoryview, nulls: Optional[bytes], longest: int) -> None:
         self._data = data
@@ -127,13 +127,13 @@ class Text:
         elif lengths.count(lengths[0]) == len(lengths):
             values = _of_one_width(piece.decode("ascii"), lengths[0], len(lengths))
         else:
-            # Reading pieces one after the other needs no slices, and is half as long.
+            # Reading the pieces one after the other makes no slice objects, and takes half the time.
             values = list(map(io.StringIO(piece.decode("ascii")).read, lengths))
         return _with_nulls(values, self._nulls, start)
 
 
 class Varchar:
-    """ASCII texts of one width, padded; NULs anywhere and blanks at the end are no part of them."""
+    """ASCII texts padded to one width; NULs anywhere and blanks at the end are not part of a text."""
 
     def __init__(self, data: Buffer, size: int, nulls: Optional[bytes]) -> None:
         self._data = data
@@ -160,7 +160,7 @@ class Varchar:
 def _of_one_width(text: str, width: int, count: int) -> list[Any]:
     """Return the `count` pieces of `width` characters that `text` consists of."""
     first = text[:width]
-    if text == first * count:  # a service, a database, a port: often the same in all rows, and at no cost then
+    if text == first * count:  # a service, a database or a port is often the same in all rows, and then costs nothing
         return [first] * count
     if count == _SLICE:
         return list(_pieces(width)(text))
@@ -169,7 +169,7 @@ def _of_one_width(text: str, width: int, count: int) -> list[Any]:
 
 @lru_cache(maxsize=8)
 def _pieces(width: int) -> Callable[[str], tuple[str, ...]]:
-    """Return what takes a whole slice's pieces of this width out of a text, at one go."""
+    """Return a function that cuts a text into a whole slice's pieces of this width in one call."""
     return itemgetter(*(slice(begin, begin + width) for begin in range(0, _SLICE * width, width)))
 
 
@@ -188,7 +188,7 @@ def _with_nulls(values: list[Any], nulls: Optional[bytes], start: int) -> list[A
 
 
 def _are_exact_in_doubles(view: memoryview) -> bool:
-    """Whether all of these 64-bit ints are within 2^53: seen at once where their upper two bytes are zero, as they mostly are."""
+    """Return whether all of these 64-bit ints are within 2^53; mostly their upper two bytes are zero, which is quick to see."""
     data = view.cast("B").tobytes()
     if not (data[6::8] + data[7::8]).strip(b"\0"):
         return True

@@ -1,4 +1,4 @@
-"""Sockets that answer before a deadline or fail, all of one connection together, whatever the driver above them believes."""
+"""Sockets that answer before a deadline or fail, all those of one connection together, whatever the driver above them does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PING_SECONDS = 10.0
 
 _LEAST_READ_AHEAD = 4096
 _MOST_READ_AHEAD = 65536
-"""What is read at one go begins small, for the many small polls, and doubles whenever it was too little."""
+"""How much is read in one go: little at first, since most polls are small, then twice as much whenever it was not enough."""
 
 _PING_TEXT = b'{"ping":"ping"}'
 _PING = b"\x08\x01" + len(_PING_TEXT).to_bytes(8, "little") + _PING_TEXT
@@ -25,7 +25,7 @@ class Guard:
 
     def __init__(self) -> None:
         self.pings = False
-        """Whether a reader that waits sends pings; no thread does."""
+        """Whether a waiting reader sends pings; no thread does."""
         self.failure: Optional[Exception] = None
         self._sockets: list[GuardedSocket] = []
         self._connecting: Optional[socket.socket] = None
@@ -58,19 +58,19 @@ class Guard:
             self.failure = failure
 
     def connecting(self, raw: socket.socket) -> None:
-        """Take note of a socket that may never be connected, and has to be closed all the same."""
+        """Take note of a socket that may never be connected but must be closed nevertheless."""
         self._connecting = raw
 
     def watch(self, raw: socket.socket) -> GuardedSocket:
         """Return `raw`, connected, as a socket of this guard."""
         self._connecting = None
         guarded = GuardedSocket(raw, self)
-        # A server that moves each statement to another worker makes a new socket of each: those that are closed are forgotten.
+        # A server that moves each statement to another worker causes a new socket for each, so closed ones are forgotten.
         self._sockets = [*(known for known in self._sockets if not known.closed), guarded]
         return guarded
 
     def shut(self) -> None:
-        """Close every socket, without a word to the other side."""
+        """Close every socket without saying goodbye."""
         for guarded in self._sockets:
             guarded.shut()
         self._sockets.clear()
@@ -97,8 +97,8 @@ class GuardedSocket:
     def recv_into(self, view: memoryview) -> int:
         """Wait for bytes, sending a ping now and then where the server knows them; raises socket.timeout at the deadline.
 
-        pysqream asks for each header and for each buffer of a column by itself, dozens of times a poll. What is there is read at one
-        go, and handed out as it is asked for.
+        pysqream asks for each header and each buffer of a column separately, dozens of times a poll, so what has arrived is read in
+        one go and handed out on request.
         """
         if self._taken == self._read:
             if len(view) >= _MOST_READ_AHEAD:
@@ -150,28 +150,28 @@ class GuardedSocket:
         return self._timeout
 
     def close(self) -> None:
-        """Close the socket, as its owner does who opens another one."""
+        """Close the socket, as pysqream does before it opens another one."""
         self._raw.close()
 
     def shut(self) -> None:
-        """Close the socket for whoever is still blocked in it, too."""
+        """Close the socket, and wake whoever is blocked in it."""
         with contextlib.suppress(OSError):
             self._raw.shutdown(socket.SHUT_RDWR)
         self._raw.close()
 
 
 class ReaderPings:
-    """Stands in for pysqream's ping thread, which holds processes back at their end: the reader that waits sends the pings."""
+    """A stand-in for pysqream's ping thread, which keeps a process from ending: here the waiting reader sends the pings."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
 
     def start(self) -> None:
-        """From now on the guard's readers send pings."""
+        """Let the guard's readers send pings from now on."""
         self._guard.pings = True
 
     def halt(self) -> None:
-        """Nothing runs that would have to be halted."""
+        """Do nothing, since no thread runs."""
 
     def join(self, timeout: Optional[float] = None) -> None:
-        """Nothing runs that would have to be waited for."""
+        """Do nothing, since no thread runs."""

@@ -1,9 +1,9 @@
-"""The step from pysqream's column buffers to values, column by column and only when they are taken.
+"""pysqream's column buffers, kept as they came and decoded a slice at a time.
 
-pysqream keeps the login, the statement, the frames and the errors. Of each chunk that it has fetched it would make a list of tuples,
-value by value; instead the buffers are kept as they came, and a slice of a column is decoded at one go. What the wire says of a type
-holds for all of its values. Types that utility functions don't return, and buffers that are not what they should be, go to pysqream's
-own decoder; so does everything of a version whose insides look different.
+pysqream does the login, the statement, the frames and the errors. From each chunk that it fetches it would make a list of tuples, value
+by value. Instead, the buffers are kept, and a slice of a column is decoded in one go; what the wire says of a type holds for all values
+of the column. Types that utility functions don't return and malformed buffers go to pysqream's own decoder, and so does everything from
+a version that looks different inside.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Decode = Callable[[], Any]
 _NAMES_IN_5 = {"data_columns", "col_type_tups", "col_tvc", "extracted_cols", "unparsed_row_amount"}
 _ARGUMENTS_IN_6 = ("self", "unsorted_data_columns", "col_types", "col_sizes", "col_nul", "col_tvc", "col_scales")
 _NUMBERS = {"ftBool": "?", "ftUByte": "B", "ftShort": "h", "ftInt": "i", "ftLong": "q", "ftFloat": "f", "ftDouble": "d"}
-# The codecs in which bytes below 0x80 are ASCII, as far as a server has a reason to name them.
+# Codecs that a server may name and in which bytes below 0x80 are ASCII.
 _SUPERSETS_OF_ASCII = frozenset({"ascii", "us-ascii", "utf8", "utf-8", "latin-1", "latin1", "iso-8859-1", "cp1252"})
 
 
@@ -36,13 +36,13 @@ class Raw(NamedTuple):
 
 
 class Fetched:
-    """The chunks of a cursor's statement: they come in while pysqream fetches, and go out as one result."""
+    """The chunks of a cursor's statement, which arrive while pysqream fetches and leave as one result."""
 
     def __init__(self) -> None:
         self._chunks: list[list[Part]] = []
 
     def take(self, columns: list[str], rows: list[tuple[Any, ...]]) -> Result:
-        """Return everything that came in, or `rows` where pysqream has decoded them by itself."""
+        """Return all that has arrived, or `rows` where pysqream has decoded them itself."""
         chunks, self._chunks = self._chunks, []
         if rows or not chunks:
             return by_column(columns, rows)
@@ -53,13 +53,13 @@ class Fetched:
         """Take a chunk; `decoded_by_driver` returns the values of the column at a place as pysqream decodes them."""
         parts = [_part(column, encoding) or Values(list(decoded_by_driver(place))) for place, column in enumerate(raw)]
         shortest = min(part.rows for part in parts)
-        if any(part.rows != shortest for part in parts):  # pysqream makes rows of as much as every column has
+        if any(part.rows != shortest for part in parts):  # pysqream makes as many rows as the shortest column has values
             parts = [Values(part.take(0, shortest)) for part in parts]
         self._chunks.append(parts)
 
 
 def attach(cursor: Any) -> Fetched:
-    """Return where the chunks of this cursor go from now on; of a version that looks different pysqream decodes everything."""
+    """Return where the chunks of this cursor go from now on; where a version looks different, pysqream goes on decoding everything."""
     fetched = Fetched()
     buffer = getattr(cursor, "_Cursor__buffer", None)
     parse, unpack = getattr(cursor, "_parse_fetched_cols", None), getattr(buffer, "unpack_columns", None)
@@ -123,7 +123,7 @@ def _unpacker(buffer: Any, fetched: Fetched) -> Callable[..., list[Any]]:
             raw.append(Raw(kind if isinstance(kind, str) else "ftArray", size, bool(is_text), nulls, lengths, data))
 
         def decoded(place: int) -> Any:
-            # It remembers the columns' types for as long as their number is the same, whatever the statement.
+            # It remembers the columns' types as long as their number stays the same, even when the statement changes.
             buffer.metadata_cache = []
             one = slice(place, place + 1)
             return original(buffers[place], col_types[one], col_sizes[one], col_nul[one], col_tvc[one], col_scales[one])[0]
@@ -155,7 +155,7 @@ def _numbers(letter: str, raw: Raw, nulls: Optional[bytes]) -> Numbers:
 
 def _text(data: Buffer, lengths: memoryview, nulls: Optional[bytes]) -> Optional[Text]:
     sizes = lengths.tobytes()
-    if sizes[3::4].strip(b"\0"):  # below zero, or 16 MiB and more: whatever it is, it is no text of a row
+    if sizes[3::4].strip(b"\0"):  # negative, or 16 MiB and more: not the length of a text in a row
         return None
     longest = max(lengths, default=0) if (sizes[1::4] + sizes[2::4]).strip(b"\0") else 0xFF
     whole = bytes(data)
@@ -168,7 +168,7 @@ _CONTINUATION = bytes(range(0x80, 0xC0))
 
 
 def _divides_between_characters(data: bytes, lengths: memoryview) -> bool:
-    """Whether `data` is UTF-8, and each of its pieces is, too."""
+    """Return whether `data` is UTF-8 and so is each of its pieces."""
     try:
         data.decode()
     except UnicodeDecodeError:

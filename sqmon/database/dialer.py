@@ -1,4 +1,4 @@
-"""Connecting to a host by any of its addresses: what pysqream, which knows one IPv4 address, is given in place of its socket."""
+"""Connecting to a host by any of its addresses, in place of pysqream's socket, which knows only one IPv4 address."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqmon.database.deadline_socket import Guard
 
 
 class Dialer:
-    """Stands in for a socket until it is connected; `connected` is the real one then."""
+    """A stand-in for a socket until it is connected; `connected` is the real one."""
 
     def __init__(self, raw: socket.socket, guard: Guard) -> None:
         self.connected = raw
@@ -46,7 +46,7 @@ class Dialer:
             raise failure
 
     def close(self) -> None:
-        """Close whatever was made."""
+        """Close the socket that was made last."""
         self.connected.close()
 
     def _tried(self, family: int, target: tuple[Any, ...], share: float) -> Optional[OSError]:
