@@ -33,7 +33,8 @@ def all_segments(log_dir: Path) -> dict[str, list[str]]:
 def _segment_names(directory: Path) -> list[str]:
     try:
         with os.scandir(directory) as entries:
-            return in_order(directory.name, (entry.name for entry in entries))
+            # To open a pipe that somebody has put there would wait for ever.
+            return in_order(directory.name, (entry.name for entry in entries if entry.is_file(follow_symlinks=False)))
     except OSError:
         return []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -325,14 +326,24 @@ def test_directory_without_segments_is_an_error(tmp_path: Path) -> None:
         verify(tmp_path / "absent")
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
 def test_file_that_cannot_be_read_is_named(history: History) -> None:
     """The others are judged all the same."""
     whole(history)
     file = min(sealed_files(history.log_dir))
-    (history.log_dir / file).unlink()
-    (history.log_dir / file).mkdir()
+    (history.log_dir / file).chmod(0)
 
-    assert [Problem("unreadable", file, "", 0, 0, "is a directory")] == verify(history.log_dir).problems
+    assert [Problem("unreadable", file, "", 0, 0, "permission denied")] == verify(history.log_dir).problems
+
+
+def test_pipe_in_the_place_of_a_file_holds_nothing_up(history: History) -> None:
+    """It is not the file, which is missing."""
+    whole(history)
+    file = min(sealed_files(history.log_dir))
+    (history.log_dir / file).unlink()
+    os.mkfifo(history.log_dir / file)
+
+    assert [("missing", file)] == [(problem.kind, problem.file) for problem in verify(history.log_dir).problems]
 
 
 @pytest.mark.parametrize(

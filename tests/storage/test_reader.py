@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,11 @@ def test_file_that_was_deleted_meanwhile_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_only_segments_are_listed(tmp_path: Path) -> None:
-    """Other files in the directory of a stream are no segments, and other directories are no streams."""
+    """Other files in the directory of a stream are no segments, whatever their names, and other directories are no streams."""
     mine = [segment(tmp_path, number) for number in (1, 2)]
+    os.mkfifo(segment(tmp_path, 3))
+    segment(tmp_path, 4).mkdir()
+    segment(tmp_path, 5).symlink_to(mine[0])
     for path in (
         *mine,
         tmp_path / "m" / "m-note.jsonl",
