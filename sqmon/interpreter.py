@@ -6,21 +6,21 @@ import contextlib
 import subprocess
 import sys
 import types
-from pathlib import Path
 from typing import Iterator
 
 
-def leave_working_directory() -> None:
-    """Import nothing from the working directory, which `python -m` puts first on `sys.path`: whoever may write there could run code.
+def isolated(code: str) -> list[str]:
+    """Return the command that runs `code` in another interpreter, which imports what this one would import and nothing else.
 
-    Where sqmon itself comes from there, as in a checkout that isn't installed, the directory goes to the end instead: it can then add
-    modules but hide none.
+    Left to themselves, `-c` and `-m` look into the working directory first.
     """
-    directory, home = str(Path.cwd()), str(Path(__file__).absolute().parent.parent)
-    if sys.path and sys.path[0] in ("", directory):
-        del sys.path[0]
-        if home == directory and home not in sys.path:
-            sys.path.append(home)
+    path = [entry for entry in sys.path if entry]
+    flags = [f"-W{option}" for option in sys.warnoptions]
+    if sys.flags.utf8_mode:
+        flags.append("-Xutf8")
+    if sys.dont_write_bytecode:
+        flags.append("-B")
+    return [sys.executable, "-I", *flags, "-c", f"import sys; sys.path[:] = {path!r}; {code}"]
 
 
 @contextlib.contextmanager

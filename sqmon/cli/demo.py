@@ -8,7 +8,6 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Iterator, Optional
@@ -20,6 +19,7 @@ from sqmon.cli.demo_view import View
 from sqmon.config import converters, options
 from sqmon.config.catalogue import DEFAULT_METRICS
 from sqmon.errors import SqmonError
+from sqmon.interpreter import isolated
 from sqmon.simulator import Simulator
 from sqmon.storage.reader import segments
 
@@ -84,9 +84,7 @@ def _service(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     directory.mkdir(mode=0o750, parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SQMON_")}
     command = [
-        sys.executable,
-        "-m",
-        "sqmon",
+        *isolated("from sqmon.cli.main import main; raise SystemExit(main())"),
         "run",
         "--host",
         "127.0.0.1",

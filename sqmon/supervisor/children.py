@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 from functools import partial
 from typing import Iterator, NamedTuple, Optional
@@ -170,6 +171,13 @@ class Children:
         self._forkserver.hear()
         if run.exists(now):
             self._journal.started(child)
+        self._take_reports(child, run, now)
+        self.next_round = min(self.next_round, run.deadline)
+        if run.silent:
+            self._selector.unregister(run.process.pipe)
+            self.next_round = 0.0
+
+    def _take_reports(self, child: Child, run: Run, now: float) -> None:
         for report in run.hear(now):
             self._journal.heard(child, report)
             if isinstance(report, Connected):
@@ -179,16 +187,13 @@ class Children:
                 self.next_round = 0.0
             elif isinstance(report, Failed) and report.kind == "refused":
                 self._gate.refused(now, run.password)
-        self.next_round = min(self.next_round, run.deadline)
-        if run.silent:
-            self._selector.unregister(run.process.pipe)
-            self.next_round = 0.0
 
     def _look_at(self, child: Child, run: Run, now: float) -> None:
         if run.exists(now):
             self._journal.started(child)
         run.judge(now)
         if run.over:
+            self._take_reports(child, run, now)  # what it said last
             self._ended(child, run, now)
         else:
             self.next_round = min(self.next_round, run.deadline)
@@ -196,7 +201,7 @@ class Children:
     def _ended(self, child: Child, run: Run, now: float) -> None:
         """Decide when a child that has ended starts again."""
         self.next_round = 0.0
-        if not run.silent:
+        with contextlib.suppress(KeyError):  # its silence may have been noticed already
             self._selector.unregister(run.process.pipe)
         end = run.end(now)
         restart_in: Optional[float] = None

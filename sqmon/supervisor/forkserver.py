@@ -13,6 +13,7 @@ import time
 from typing import Callable, Optional
 
 from sqmon.clock import Clock
+from sqmon.interpreter import isolated
 from sqmon.ipc.fork_orders import Answer, Ended, Forked, receive_answer, send_order
 from sqmon.ipc.start import FORKSERVER
 
@@ -68,7 +69,7 @@ class _Server:
             try:
                 self.pid = os.posix_spawn(
                     sys.executable,
-                    _command(theirs.fileno()),
+                    isolated(f"import importlib; importlib.import_module({FORKSERVER!r}).main({theirs.fileno()})"),
                     os.environ,
                     file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
                 )
@@ -83,22 +84,6 @@ class _Server:
         if not self.reaped:
             # It may be stopped, or in the middle of an import.
             os.kill(self.pid, signal.SIGKILL)
-
-
-def _command(channel: int) -> list[str]:
-    """Return the command line of the forkserver.
-
-    Isolated and with our own path, so that it imports what this process would import: left to itself, `-c` looks into the working
-    directory first.
-    """
-    path = [entry for entry in sys.path if entry]
-    code = f"import sys; sys.path[:] = {path!r}; import importlib; importlib.import_module({FORKSERVER!r}).main({channel})"
-    flags = [f"-W{option}" for option in sys.warnoptions]
-    if sys.flags.utf8_mode:
-        flags.append("-Xutf8")
-    if sys.dont_write_bytecode:
-        flags.append("-B")
-    return [sys.executable, "-I", *flags, "-c", code]
 
 
 class Forkserver:

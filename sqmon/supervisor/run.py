@@ -66,7 +66,7 @@ class Run:
     @property
     def over(self) -> bool:
         """Whether the process is gone and all that can be known of its end is known."""
-        return self._gone or (self._silent and (self.process.code is not None or bool(self.process.error)))
+        return self._gone or self.process.code is not None or bool(self.process.error)
 
     def exists(self, now: float) -> bool:
         """Return True the first time that the process is known to exist; from then on its start is timed."""
