@@ -1,5 +1,5 @@
-/* A disk that stalls or fails, preloaded into a program: while the file SLOW_DISK exists, calls on paths that contain its second word wait
-   until it is gone (first word "stall") or fail with EIO ("fail"). */
+/* A disk that stalls or fails, preloaded into a program: while the file SLOW_DISK exists, calls on paths that contain its second or third
+   word wait until it is gone (first word "stall") or fail with EIO ("fail"). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,14 +16,15 @@ static int fails(const char *path)
 {
     const char *order = getenv("SLOW_DISK");
     for (;;) {
-        char text[512] = "", verb[16] = "", part[256] = "";
+        char text[512] = "", verb[16] = "", part[256] = "", other[256] = "";
         FILE *file = order ? fopen(order, "re") : NULL;
         if (!file)
             return 0;
         size_t size = fread(text, 1, sizeof text - 1, file);
         fclose(file);
         text[size] = 0;
-        if (sscanf(text, "%15s %255s", verb, part) != 2 || !strstr(path, part))
+        int words = sscanf(text, "%15s %255s %255s", verb, part, other);
+        if (words < 2 || !(strstr(path, part) || (words == 3 && strstr(path, other))))
             return 0;
         if (!strcmp(verb, "fail")) {
             errno = EIO;

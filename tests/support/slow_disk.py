@@ -26,9 +26,9 @@ class SlowDisk:
         monkeypatch.setenv("SLOW_DISK", str(self._order))
         monkeypatch.setenv("LD_PRELOAD", str(library))
 
-    def stall(self, part: str) -> None:
-        """Let every call on a path that contains `part` wait until `recover`."""
-        self._tell(f"stall {part}")
+    def stall(self, part: str, other: str = "") -> None:
+        """Let every call on a path that contains `part`, or `other`, wait until `recover`."""
+        self._tell(f"stall {part} {other}")
 
     def fail(self, part: str) -> None:
         """Let every call on a path that contains `part` fail with EIO until `recover`."""
