@@ -5,15 +5,15 @@ from __future__ import annotations
 from sqmon.config import catalogue
 
 NOW = "2m"
-"""The range that holds the latest poll of any metric that is polled at least once a minute."""
+"""The range that holds the latest poll of every metric that is polled at least once a minute."""
 
 SITE = ', cluster=~"$cluster", instance=~"$instance"'
 """What the variables of a dashboard add to a selector."""
 
 PLACE = ("cluster", "instance")
-"""Which SQreamDB, and which sqmon saw it: every result keeps the two apart."""
+"""The SQreamDB, and the sqmon that saw it: every result is grouped by both."""
 
-# Words of LogQL, or names that would say too little beside others.
+# Columns whose names are words of LogQL, or would say too little beside others.
 _IDENTIFIERS = {"max": "max_ms", "average": "average_ms", "count": "calls"}
 
 
@@ -25,14 +25,14 @@ def identifier(column: str) -> str:
 def rows(metric: str, *columns: str, where: str = "", site: str = "") -> str:
     """Return the log query for the rows of a metric with `columns` as labels; `where` begins with `|`.
 
-    An older name of a column is read too, and stands in for the newer one where that is absent.
+    A column is read under its older names too, which stand in where the newest is absent.
     """
     function = catalogue.FUNCTIONS[metric]
     known = {*function.columns, *function.computed, "poll", "poll_rows"}
     assert known.issuperset(columns), set(columns) - known
     read, merged = [], []
     for column in columns:
-        # An older name may be that of a stream label (instance), so it gets one that can't be.
+        # An older name may be that of a stream label (instance), so it is read into one that can't be.
         older = {f"older_{name}": name for name, newer in function.aliases.items() if newer == column}
         read += [f'{name}="{key}"' for name, key in {identifier(column): column, **older}.items()]
         if older:
@@ -65,7 +65,7 @@ def extreme(kind: str, query: str, value: str, *labels: str, over: str = NOW) ->
 
 
 def largest(limit: int, query: str, value: str, *labels: str, over: str = NOW, per_place: bool = False) -> str:
-    """Return the `limit` groups with the largest maxima of a number, in all or for each place; for groups without a bound.
+    """Return the `limit` groups with the largest maximum of a number, in all or for each place; for groups of any number.
 
     By default Loki refuses a query with more than 500 series, and over HTTP it does so before topk makes them fewer,
     since it splits most functions into shards. quantile_over_time is not split, and its quantile 1 is the maximum.
@@ -76,7 +76,7 @@ def largest(limit: int, query: str, value: str, *labels: str, over: str = NOW, p
 
 
 def per_poll(query: str, metric: str, *labels: str, over: str = NOW, site: str = "") -> str:
-    """Return how many lines a poll has in each group, as the mean of the range: polls without such a line count too."""
+    """Return how many lines of each group a poll has on average in the range, counting polls that have none."""
     where = f'| event="poll" | target="{metric}" | status=~"ok|empty"'
     polls = count(events("event", "target", "status", where=where, site=site), over=over)
     return f"{count(query, *labels, over=over)} / on (cluster, instance) group_left () {polls}"

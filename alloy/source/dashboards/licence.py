@@ -24,7 +24,7 @@ def numbers(*, beside_course: bool = False) -> list[Panel]:
         ),
         number(
             "Licensed size used",
-            "Of the kind that the licence counts.",
+            "Of the kind of size that the licence counts.",
             extreme("max", _USED, "size_used_ratio", over="15m"),
             unit="percentunit",
             decimals=1,
@@ -38,7 +38,7 @@ def used_over_time() -> Panel:
     """Return how the used share grows."""
     return course(
         "Licensed size used over time",
-        "How soon it will be full.",
+        "How soon the licensed size will be used up.",
         extreme("max", _USED, "size_used_ratio", over="$__auto"),
         legend=series(),
         unit="percentunit",

@@ -72,7 +72,7 @@ def locks() -> str:
                     ),
                     listing(
                         "Blockers",
-                        "The fifty oldest exclusive locks: everybody else who wants the object waits.",
+                        "The fifty oldest exclusive locks: other statements that need the object have to wait.",
                         largest(50, exclusive, "lock_age_s", *_LOCK),
                         "held",
                         _LOCK,
@@ -94,14 +94,14 @@ def locks() -> str:
                 [
                     course(
                         "Locks per user",
-                        "Mean of the polls in each point.",
+                        "Mean of the polls in each interval.",
                         per_poll(held, "show_locks", "username", over="$__auto", site=SITE),
                         legend=series("username"),
                         stacked=True,
                     ),
                     course(
                         "Oldest lock per user",
-                        "A line that only rises is a lock that nobody releases.",
+                        "A line that only rises means that nobody releases the lock.",
                         extreme("max", held, "lock_age_s", "username", over="$__auto"),
                         legend=series("username"),
                         **age,

@@ -30,7 +30,7 @@ def metadata() -> str:
     return board(
         "metadata",
         "SQreamDB: metadata and licence",
-        "How fast the metadata server answers, and how long and how far the licence reaches.",
+        "How fast the metadata server answers, and how much of the licence is left.",
         [
             Section(
                 "Metadata server",
@@ -46,14 +46,14 @@ def metadata() -> str:
                     ),
                     course(
                         "Mean answer per message",
-                        "Since the statistics were last reset, so a slow hour shows the less the longer ago that was.",
+                        "Since the statistics were last reset: the longer ago that was, the less a slow hour shows.",
                         extreme("max", mean, "average", "msg", over="$__auto"),
                         legend=series("msg"),
                         unit="ms",
                     ),
                     course(
                         "Messages per second",
-                        "How fast the counters grow; that a reset begins them anew is taken into account.",
+                        "How fast the counters grow; resets are taken into account.",
                         rate,
                         legend=series("msg"),
                         unit="ops",

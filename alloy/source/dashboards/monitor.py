@@ -39,14 +39,14 @@ def monitor() -> str:
     return board(
         "monitor",
         "sqmon itself",
-        "Whether it polls, how late, what is missing, and what had to be started again.",
+        "Whether it polls, how late, what is missing, and what had to be restarted.",
         [
             Section(
                 "Polls",
                 [
                     course(
                         "Polls per minute",
-                        "Good and bad ones of each metric; nothing at all means that sqmon, the agent or the way to Loki is down.",
+                        "Good and bad polls of each metric. No line at all means that sqmon, the agent or the way to Loki is down.",
                         f"sum by (cluster, instance, target) (rate({polls} [$__auto])) * 60",
                         legend=series("target"),
                     ),
@@ -59,21 +59,21 @@ def monitor() -> str:
                     ),
                     course(
                         "Failed polls",
-                        "Errors and timeouts in each point.",
+                        "Errors and timeouts in each interval.",
                         count(failed, "target", "status", over="$__auto"),
                         legend=series("target", "status"),
                         thresholds=above(thresholds.FAILURES),
                     ),
                     course(
                         "Duration of polls",
-                        "The longest of each point.",
+                        "The longest poll of each interval.",
                         extreme("max", took, "duration_ms", "target", over="$__auto"),
                         legend=series("target"),
                         unit="ms",
                     ),
                     course(
                         "Lateness of polls",
-                        "By how much they began after their time; the most of each point.",
+                        "How long after its time a poll began; the latest of each interval.",
                         extreme("max", late, "late_ms", "target", over="$__auto"),
                         legend=series("target"),
                         unit="ms",
@@ -81,7 +81,7 @@ def monitor() -> str:
                     ),
                     course(
                         "Skipped ticks",
-                        "Times at which the poll before was still under way.",
+                        "Times at which the previous poll was still running.",
                         f'sum by (cluster, instance, target) (sum_over_time({skipped} | unwrap skipped | __error__="" [$__auto]))',
                         legend=series("target"),
                     ),
@@ -90,16 +90,16 @@ def monitor() -> str:
             Section(
                 "What is missing",
                 [
-                    number("Gaps", "In the chosen time.", _happened("gap"), thresholds=above(1)),
+                    number("Gaps", "In the chosen time range.", _happened("gap"), thresholds=above(1)),
                     number(
                         "Restarts",
-                        "Of workers that ended unasked, in the chosen time.",
+                        "Of workers that ended on their own, in the chosen time range.",
                         count(ends, over="$__range"),
                     ),
-                    number("Starts of the service", "In the chosen time.", _happened("start")),
+                    number("Starts of the service", "In the chosen time range.", _happened("start")),
                     number(
                         "Age of the poll's own statement",
-                        "Far from nothing when the clocks differ or --server_timezone is wrong; then all ages are wrong by that.",
+                        "Far from zero when the clocks differ or --server_timezone is wrong; all ages are then wrong by as much.",
                         extreme("max", own, "status_age_s"),
                         unit="s",
                         thresholds=above(thresholds.CLOCK_SECONDS),
@@ -114,7 +114,7 @@ def monitor() -> str:
                     ),
                     listing(
                         "Ended workers",
-                        "That had to be started again, and why they ended.",
+                        "Workers that had to be restarted, and why they ended.",
                         count(ends, "target", "reason", over="$__range"),
                         "times",
                         ("target", "reason"),
@@ -122,7 +122,7 @@ def monitor() -> str:
                     ),
                     lines(
                         "Warnings and errors",
-                        "Everything that sqmon found worth one.",
+                        "Every event of level warning or error.",
                         trouble,
                     ),
                 ],
@@ -138,14 +138,14 @@ def monitor() -> str:
                     ),
                     course(
                         "Bytes per second",
-                        "Of each metric: what Loki has to keep.",
+                        "Of each metric: what Loki has to store.",
                         f"sum by (cluster, instance, metric) (bytes_rate({lines_of} [$__auto]))",
                         legend=series("metric"),
                         unit="Bps",
                     ),
                     listing(
                         "Versions and starts",
-                        "What was started in the chosen time.",
+                        "What was started in the chosen time range.",
                         _happened("start", *started),
                         "starts",
                         started,

@@ -26,14 +26,14 @@ def overview() -> str:
     return board(
         "overview",
         "SQreamDB: cluster overview",
-        "Workers, balance, long statements and queues, locks, licence: the order in which SQream looks for what makes a cluster slow.",
+        "Workers, balance, long statements and queues, locks, licence: the order in which SQream looks for the cause of a slow cluster.",
         [
             Section(
                 "1. Are all workers there?",
                 [
                     number(
                         "Workers seen",
-                        "Workers in show_cluster_nodes within two minutes; one that is dead disappears.",
+                        "Workers that show_cluster_nodes listed within two minutes; a dead one disappears.",
                         workers,
                         beside_course=True,
                     ),
@@ -47,7 +47,7 @@ def overview() -> str:
                     ),
                     course(
                         "Workers over time",
-                        "A step down is a worker that is gone.",
+                        "A step down means that a worker is gone.",
                         f"count by (cluster) (sum by (cluster, instance_id) (count_over_time({seen} [$__auto])))",
                         legend="{{cluster}}",
                     ),
@@ -67,7 +67,7 @@ def overview() -> str:
                 [
                     course(
                         "Running statements per worker",
-                        "Mean of the polls in each point, without the polls themselves.",
+                        "Mean of the polls in each interval, without the polls' own statements.",
                         per_poll(running, _STATUS, "instanceid", over="$__auto", site=SITE),
                         legend=series("instanceid"),
                         stacked=True,
@@ -90,7 +90,7 @@ def overview() -> str:
                     ),
                     course(
                         "Queue per service",
-                        "Waiting statements, as the mean of the polls in each point.",
+                        "Waiting statements, as the mean of the polls in each interval.",
                         per_poll(waiting, _STATUS, "service", over="$__auto", site=SITE),
                         legend=series("service"),
                         thresholds=above(thresholds.QUEUE_DEPTH),
@@ -111,7 +111,7 @@ def overview() -> str:
                     ),
                     course(
                         "Oldest lock over time",
-                        "A line that only rises is a lock that nobody releases.",
+                        "A line that only rises means that nobody releases the lock.",
                         extreme("max", locks, "lock_age_s", over="$__auto"),
                         legend=series(),
                         unit="s",

@@ -9,7 +9,7 @@ from alloy.source.logql import PLACE
 from alloy.source.thresholds import Levels
 
 with warnings.catch_warnings():
-    # The SDK would rather make the schema of which Grafana 12 loads no files; the classic one is what 12 and 13 share.
+    # The SDK warns of the classic schema, which is the one that Grafana 12 and 13 both load from files.
     warnings.simplefilter("ignore", DeprecationWarning)
     from grafana_foundation_sdk.builders import common as parts
     from grafana_foundation_sdk.builders import dashboard, logs, loki, stat, table, timeseries
@@ -24,10 +24,10 @@ Panel = Any
 _GREEN, _YELLOW, _RED = "green", "orange", "red"
 _SOURCE = common.DataSourceRef(type_val="loki", uid="${source}")
 _STREAM = '{job="sqmon"}'
-_EVERY = "30s"  # the shortest range of a point: less than the time between two polls would tear holes into lines
+_EVERY = "30s"  # the shortest interval of a graph: one shorter than the time between two polls would leave holes
 _HEIGHT = 8
 YES_NO = (models.ValueMap({"0": models.ValueMappingResult("no"), "1": models.ValueMappingResult("yes")}),)
-"""How the server's 0 and 1 read."""
+"""The words for the server's 0 and 1."""
 
 
 def above(limit: Union[float, Levels]) -> Any:
@@ -57,7 +57,7 @@ def _query(expr: str, *, instant: bool, legend: str = "") -> Any:
 
 
 def series(*labels: str) -> str:
-    """Return the legend of lines that these labels, their cluster and their sqmon tell from each other."""
+    """Return the legend for lines that differ in these labels, their cluster and their sqmon."""
     return " ".join(f"{{{{{label}}}}}" for label in (*labels, *PLACE))
 
 
@@ -80,7 +80,7 @@ def number(
         .description(description)
         .datasource(_SOURCE)
         .with_target(_query(expr, instant=True))
-        # The answer to an instant query is a table. Reduced, it would show the cluster of its last row for all of them.
+        # The answer to an instant query is a table. Reduced, it would show its last row for every cluster.
         .reduce_options(parts.ReduceDataOptions().values(True).calcs([]))
         .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.NONE)
@@ -128,7 +128,7 @@ def listing(
         .thresholds(thresholds or _neutral())
         .unit(unit)
         .no_value("none")
-        # Grafana gives a unit to whatever looks like a number: the statement 592 would read "9.87 mins".
+        # Grafana applies the unit to everything that looks like a number: statement 592 would read "9.87 mins".
         .override_by_field_type("string", [models.DynamicConfigValue("unit", "string"), models.DynamicConfigValue("noValue", "-")])
         .span(span)
         .height(_HEIGHT)
@@ -192,7 +192,7 @@ def lines(title: str, description: str, expr: str) -> Panel:
 
 
 class Section(NamedTuple):
-    """A row of a dashboard and what is below it."""
+    """A row of a dashboard and the panels below it."""
 
     title: str
     panels: Sequence[Panel]
@@ -240,5 +240,5 @@ def board(name: str, title: str, description: str, sections: Sequence[Section], 
             built = built.with_panel(panel.id(identity))
     made = built.build()
     for link in made.links or ():
-        link.placement = None  # type: ignore[assignment]  # Grafana 13 would hide it in a menu
+        link.placement = None  # type: ignore[assignment]  # Grafana 13 would hide the link in a menu
     return JSONEncoder(sort_keys=True, indent=2).encode(made) + "\n"

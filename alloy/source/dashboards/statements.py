@@ -27,7 +27,7 @@ def _mean(where: str, *labels: str, over: str = "2m") -> str:
 def _stack(title: str, which: str, where: str, label: str) -> Panel:
     """Return how many statements there were over time, one layer for each value of a label."""
     expr = _mean(where, label, over="$__auto")
-    return course(title, f"{which}, as the mean of the polls in each point.", expr, legend=series(label), stacked=True)
+    return course(title, f"{which}, as the mean of the polls in each interval.", expr, legend=series(label), stacked=True)
 
 
 def statements() -> str:
@@ -38,7 +38,7 @@ def statements() -> str:
     return board(
         "statements",
         "SQreamDB: statements and queues",
-        "What runs, what waits, and what is stuck; the polls of sqmon are left out.",
+        "What runs, what waits, and what is stuck, without the polls of sqmon.",
         [
             Section(
                 "Now",
@@ -99,7 +99,7 @@ def statements() -> str:
                     _stack("Statements by status", "In any status", "", "statementstatus"),
                     course(
                         "Queue per service",
-                        "Waiting statements, as the mean of the polls in each point.",
+                        "Waiting statements, as the mean of the polls in each interval.",
                         _mean(queued, "service", over="$__auto"),
                         legend=series("service"),
                         thresholds=above(thresholds.QUEUE_DEPTH),
