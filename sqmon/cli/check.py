@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import selectors
 import sys
-from typing import Iterator
+from pathlib import Path
+from typing import Iterator, Optional
 
 from rich.console import Console
 from rich.text import Text
@@ -16,8 +18,9 @@ from sqmon.cli import exit_codes
 from sqmon.clock import SystemClock
 from sqmon.config import arguments, metrics_file, options, settings
 from sqmon.config.settings import Metric
-from sqmon.errors import ConfigError, shown
+from sqmon.errors import ConfigError, SqmonError, shown
 from sqmon.ipc.check import Outcome
+from sqmon.storage.file_check import refuse_irregular
 from sqmon.supervisor import startup_checks
 from sqmon.supervisor.forkserver import Forkserver
 
@@ -66,6 +69,7 @@ def _outcomes(args: argparse.Namespace) -> Iterator[Outcome]:
     except ConfigError as error:
         yield from (Outcome(startup_checks.METRICS, "failed", problem) for problem in error.problems)
     yield from args.doubts
+    yield from _file_outcomes(args.log_file_path)
     if args.offline:
         return
     outside = arguments.outside_of(args)
@@ -75,3 +79,13 @@ def _outcomes(args: argparse.Namespace) -> Iterator[Outcome]:
     clock = SystemClock()
     with contextlib.closing(Forkserver(selectors.DefaultSelector(), clock=clock, on_lost=lambda _: None)) as forkserver:
         yield from startup_checks.check_outside(outside, forkserver=forkserver, clock=clock, polled=polled)
+
+
+def _file_outcomes(place: Optional[str]) -> Iterator[Outcome]:
+    """Yield why a --log_file_path can't be used, as far as can be seen without writing to it."""
+    if place is None or place.endswith(os.sep) or os.path.isdir(place):  # noqa: PTH112 - that of Path may raise
+        return
+    try:
+        refuse_irregular(Path(place))
+    except SqmonError as error:
+        yield Outcome("log_file_path", "failed", str(error))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from pathlib import Path
 
 from sqmon.errors import SqmonError
@@ -15,14 +14,19 @@ from sqmon.storage.permissions import FILE_MODE, make_directory
 _FOR_GOOD = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
+def refuse_irregular(path: Path) -> None:
+    """Raise SqmonError when something else than a regular file is at `path`; nothing is made or opened."""
+    # Of the path as it was given: the target of a link to a pipe, as of /dev/stdout, has a name but is no path.
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - those of Path may raise
+        raise SqmonError(f"{path}: is not a regular file; give a file, or a directory with / at its end (--log_file_path)")
+
+
 def refuse_unusable(path: Path) -> None:
     """Raise SqmonError unless many processes can append to `path`: it is a regular file, or can become one, with room for its lock."""
+    refuse_irregular(path)
     place = Path(os.path.realpath(path))
     lock = FileLock(place.with_name(f"{place.name}.lock"), FILE_MODE)
     try:
-        # Of the path as it was given: the target of a link to a pipe, as of /dev/stdout, has a name but is no path.
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            raise SqmonError(f"{path}: is not a regular file; give a file, or a directory with / at its end (--log_file_path)")
         make_directory(place.parent)
         lock.acquire(0.0)
         if place.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from pathlib import Path
@@ -43,6 +44,16 @@ def test_metrics_file_in_a_closed_directory_is_told(tmp_path: Path) -> None:
 
     assert (end.code, end.stderr) == (1, "")
     assert end.stdout.endswith(" config_files/monitor_input.json: can't be read: Permission denied\n")
+
+
+def test_single_file_that_can_not_be_one_is_told(tmp_path: Path) -> None:
+    """The check sees without writing that the service would refuse to start."""
+    os.mkfifo(tmp_path / "fifo")
+    told = [ended("check", "--offline", "--log_file_path", path, cwd=tmp_path) for path in ("fifo", "/dev/stdout", "new.jsonl", "new/")]
+
+    assert [end.code for end in told] == [1, 1, 0, 0]
+    assert "FAILED  log_file_path            fifo: is not a regular file" in told[0].stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["fifo"]
 
 
 def test_columns_that_alerts_need_are_missed(tmp_path: Path) -> None:
