@@ -75,6 +75,7 @@ class History:
                 worker.writer.close()
             for sealed in worker.sealed:
                 self.events.sealed(sealed)
+        wait_until(lambda: {sealed.file for worker in workers for sealed in worker.sealed} <= sealed_files(self.log_dir))
         return workers
 
     def event_of_poll(self, metric: str, worker: Stream, first: int) -> None:
