@@ -37,6 +37,11 @@ class Connection:
                     [f"--{name}: {value!r} can't be sent to SQreamDB; use ASCII without quotes, backslashes and control characters"]
                 )
 
+    @property
+    def address(self) -> str:
+        """Host and port as URLs write them: an IPv6 address stands in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def with_password(self, password: str) -> Connection:
         """Return the same connection with a password that asks no file any more."""
         return replace(self, password=PasswordSource(password))

@@ -43,16 +43,15 @@ def readable(text: str) -> str:
 def explained(failure: Exception, to: Connection, *, login: bool) -> DatabaseError:
     """Return the failure as it should be told: a kind of DatabaseError that says where, and what to do where that is known."""
     text = readable(str(failure)) or type(failure).__name__
-    place = f"[{to.host}]:{to.port}" if ":" in to.host else f"{to.host}:{to.port}"
     if isinstance(failure, DatabaseError):
         if login and isinstance(failure, StatementError) and _LOGIN_REFUSED.search(text):
-            return LoginError(f"{place}: {text}")
-        return type(failure)(f"{place}: {text}")
+            return LoginError(f"{to.address}: {text}")
+        return type(failure)(f"{to.address}: {text}")
     advice = [*(_CLUSTERED_ADVICE if to.clustered else ()), *_LOGIN_ADVICE, *_ADVICE] if login else _ADVICE
     for sign, kind, what_to_do in advice:
         if sign in text:
-            return kind(f"{place}: {what_to_do.format(picker=3109 if to.use_ssl else 3108)}")
-    return DatabaseError(f"{place}: {text}")
+            return kind(f"{to.address}: {what_to_do.format(picker=3109 if to.use_ssl else 3108)}")
+    return DatabaseError(f"{to.address}: {text}")
 
 
 _ADVICE = (

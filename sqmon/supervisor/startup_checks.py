@@ -95,4 +95,4 @@ def _ask(question: Question, forkserver: Forkserver) -> Iterator[Outcome]:
 def _place(question: Question) -> str:
     if isinstance(question, AskLoki):
         return f"http://{url_host(question.host)}:{question.port}"
-    return f"{question.connection.host}:{question.connection.port}"
+    return question.connection.address

@@ -74,7 +74,7 @@ def _check_connection(database: Database, to: Connection, output: Optional[Outpu
     if pause is not None:
         pause.end(began_ns)
     through = " through the server picker" if to.clustered else ""
-    return Outcome(name, "passed", f"{to.user} can log in to {to.database} at {to.host}:{to.port}, service {to.service}{through}")
+    return Outcome(name, "passed", f"{to.user} can log in to {to.database} at {to.address}, service {to.service}{through}")
 
 
 def _check_cpu(database: Database, *, allow_gpu: bool) -> Outcome:
