@@ -1,6 +1,7 @@
 """What the forkserver imports and does once for all its children: memory that is touched before a fork is shared by all of them."""
 
 import _strptime  # type: ignore[import-not-found]  # noqa: F401 - what datetime.strptime imports at its first call
+import codecs
 import gc
 import hashlib
 
@@ -12,6 +13,9 @@ from sqmon.records.encoder import Encoder
 # The first hash makes OpenSSL set itself up, the first record msgspec and strftime: half a megabyte that no worker has to repeat.
 hashlib.sha256(b"").hexdigest()
 list(Encoder("warm_up", "").rows(["a", "b"], [(1, "x"), (None, 1.5)], poll=1, started_ns=0))
+
+# Python opens a codec's file when it is first used, and a worker without a free descriptor uses this one to tell so.
+codecs.lookup("utf-16-le")
 
 # Frozen objects are left alone by the collector, so that a collection in a worker does not copy the shared pages.
 gc.collect()

@@ -90,6 +90,8 @@ class Worker:
             self._report(Failed("connection", str(error)))
         except BrokenPipeError:
             pass  # the supervisor is gone, and with it everybody who could be told
+        except OSError as error:  # the host has no descriptors, memory or threads left
+            self._report(Failed("connection", readable(str(error))))
         except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor must hear of it
             self._report(_bug(error))
         return 0 if self._stopping else 1

@@ -186,7 +186,7 @@ def full_disk(site: Site) -> Iterator[float]:
     filler = fill(site.disk) if site.disk.is_mount() else None
     yield site.rng.uniform(0.5, 4)
     if filler is not None:
-        filler.unlink()
+        filler.unlink(missing_ok=True)
 
 
 def no_inodes(site: Site) -> Iterator[float]:

@@ -109,7 +109,7 @@ def small_disk(path: Path, size: str = "2m", options: str = "") -> Iterator[Path
 def fill(path: Path) -> Path:
     """Use up all space of the disk that `path` is on; returns the file to remove."""
     filler = path / "filler"
-    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), filler.open("ab", buffering=0) as file:
         for block in (1 << 16, 4096, 512, 1):
             with contextlib.suppress(OSError):
                 while file.write(b"\0" * block):
