@@ -58,6 +58,14 @@ class Order(NamedTuple):
             os.close(descriptor)
 
 
+class OrderIncompleteError(Exception):
+    """An order came without all of its descriptors."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def send_order(channel: socket.socket, number: int, *, pipe: int, lifeline: int, module: str, args: tuple[object, ...]) -> None:
     """Order a process. Raises BlockingIOError instead of waiting when there is no room, and OSError when nobody listens any more."""
     # A file, since arguments may be larger than a message; in memory, since a password is among them.
@@ -71,9 +79,19 @@ def send_order(channel: socket.socket, number: int, *, pipe: int, lifeline: int,
 
 
 def receive_order(channel: socket.socket) -> Optional[Order]:
-    """Return the next order, None when the supervisor is gone."""
+    """Return the next order, None when the supervisor is gone.
+
+    Raises OrderIncompleteError when this process may not have as many descriptors as the order brings: the kernel drops the others.
+    """
     message, descriptors, _, _ = socket.recv_fds(channel, _LONGEST_ORDER, 3)
-    return Order(int(message), *descriptors) if message else None
+    if not message:
+        return None
+    try:
+        return Order(int(message), *descriptors)
+    except TypeError:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise OrderIncompleteError(int(message)) from None
 
 
 def call_of(order: Order) -> tuple[str, tuple[object, ...]]:

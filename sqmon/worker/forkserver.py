@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import importlib
 import os
@@ -13,13 +14,15 @@ import traceback
 from typing import Any
 
 import sqmon.worker.preload  # noqa: F401
-from sqmon.ipc.fork_orders import Ended, Forked, NotForked, Order, call_of, receive_order, send_answer
+from sqmon.ipc.fork_orders import Ended, Forked, NotForked, Order, OrderIncompleteError, call_of, receive_order, send_answer
 
 
 def main(channel: int) -> None:
     """Fork a process for each order that comes over `channel`, tell how each ends, and end with the supervisor."""
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError), socket.socket(fileno=channel) as supervisor:
-        _Forkserver(supervisor).run()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.suppress(BrokenPipeError, ConnectionResetError))
+        supervisor = stack.enter_context(socket.socket(fileno=channel))
+        stack.enter_context(contextlib.closing(_Forkserver(supervisor))).run()
 
 
 class _Forkserver:
@@ -45,11 +48,21 @@ class _Forkserver:
                 self._child_ended.recv(1 << 16)
                 self._reap()
             if self._supervisor in readable:
-                order = receive_order(self._supervisor)
+                try:
+                    order = receive_order(self._supervisor)
+                except OrderIncompleteError as error:
+                    send_answer(self._supervisor, NotForked(error.number, os.strerror(errno.EMFILE)))
+                    continue
                 if order is None:
                     return
                 self._fork(order)
                 order.close()
+
+    def close(self) -> None:
+        """Leave signals alone from now on."""
+        signal.set_wakeup_fd(-1)
+        self._child_ended.close()
+        self._wakeup.close()
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):

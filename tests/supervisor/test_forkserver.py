@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -75,6 +77,24 @@ def test_process_runs_tells_and_ends(harness: Harness) -> None:
     harness.until(process, "code")
     assert process.code == 0
     process.close()
+
+
+def test_want_of_descriptors_fails_the_start_alone(harness: Harness) -> None:
+    """A forkserver that may open nothing more says so, lives, and starts processes again as soon as it may."""
+    first = harness.forkserver.start(PROBE, NOBODY)
+    harness.until(first, "code")
+    server = harness.server
+    limits = resource.prlimit(server, resource.RLIMIT_NOFILE)
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (descriptors(str(server)) + 1, limits[1]))
+    refused = harness.forkserver.start(PROBE, NOBODY)
+    harness.until(refused, "error")
+    resource.prlimit(server, resource.RLIMIT_NOFILE, limits)
+    second = harness.forkserver.start(PROBE, NOBODY)
+    harness.until(second, "code")
+
+    assert (os.strerror(errno.EMFILE), 0, server, []) == (refused.error, second.code, harness.server, harness.lost)
+    for process in (first, refused, second):
+        process.close()
 
 
 def test_arguments_of_any_size_arrive(harness: Harness) -> None:
