@@ -185,7 +185,7 @@ def test_vlagent_renames_no_column() -> None:
 
 def test_vlagent_has_the_flags_that_are_set() -> None:
     """vlagent's documentation of v1.51 has every flag that is set, since it doesn't start with one that it doesn't know."""
-    documented = {"defaultMsgValue", "httpListenAddr", "remoteWrite.url", "tmpDataPath"} | {
+    documented = {"defaultMsgValue", "enableTCP6", "httpListenAddr", "remoteWrite.url", "tmpDataPath"} | {
         f"fileCollector.{name}"
         for name in ("extraFields", "fileField", "glob", "hostnameField", "msgField", "refreshInterval", "streamFields", "timeField")
     }
