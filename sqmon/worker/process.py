@@ -21,7 +21,6 @@ from sqmon.ipc.start import Start
 from sqmon.records.pipeline import Pipeline
 from sqmon.storage.streams import streams_of
 from sqmon.storage.writer import Dropped, LineWriter
-from sqmon.worker.last_call import LastCall
 from sqmon.worker.poller import Poller
 from sqmon.worker.schedule import Schedule
 
@@ -110,9 +109,7 @@ class Worker:
             pipeline = Pipeline(metric, to, self._start.sql, encoder)
             self._on_loss = pipeline.restart
             poller = Poller(metric, database, pipeline, writer, clock=self._clock, report=self._report)
-            last_call = LastCall(metric, self._start.output) if metric.is_command else None
-            wait = last_call.wait(self._clock.time_ns()) if last_call is not None else 0.0
-            schedule = Schedule(metric.interval, self._clock.monotonic() + wait)
+            schedule = Schedule(metric.interval, self._clock.monotonic())
             try:
                 while True:
                     tick = schedule.next(self._clock.monotonic())
@@ -120,8 +117,6 @@ class Worker:
                     with self._interruptible():
                         fetched = poller.fetch(tick)
                     poller.write(fetched)
-                    if last_call is not None:
-                        last_call.made(self._clock.time_ns())
                     del fetched  # the rows of a large poll must not stay until the next one
             finally:
                 self._tend(poller, writer)

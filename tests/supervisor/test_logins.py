@@ -151,25 +151,3 @@ def test_many_metrics_start_quickly_behind_one_login(simulator: Simulator, tmp_p
         # One after another they would take 4 s for the logins alone.
         assert seconds_between(starts[0], starts[-1]) < 3.5
         assert run.end() == 0
-
-
-def test_reset_is_not_repeated_by_a_restart(simulator: Simulator, tmp_path: Path) -> None:
-    """What changes the server is done once per interval, however often its worker or the service starts."""
-    metrics = {"reset_leveldb_stats": {"interval": 3600, "allow_state_change": True}, "show_locks": 0.3}
-
-    def resets() -> int:
-        return int(simulator.stats()["statements"].get("reset_leveldb_stats", 0))
-
-    for _ in range(2):
-        with service(simulator.port, tmp_path / "logs", metrics=metrics) as run:
-            run.wait_for_polls("show_locks")
-            wait_until(lambda: resets() == 1)
-            worker = run.worker("reset_leveldb_stats")
-            wait_until(lambda: list(run.log_dir.glob(".last_call-*")))
-            before = run.latest()
-            os.kill(worker, signal.SIGKILL)
-            run.wait_for("worker_start", after=before, target="reset_leveldb_stats")
-            run.wait_for_polls("show_locks")
-            assert run.end() == 0
-
-    assert resets() == 1
