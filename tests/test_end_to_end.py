@@ -165,6 +165,7 @@ def test_zero_rows_write_nothing_but_their_poll(run: Run) -> None:
     assert "get_open_snapshots" not in run.lines
     assert len(polls) >= 3
     assert {("empty", 0, None, None)} == {(poll["status"], poll["rows"], poll["first_seq"], poll["last_seq"]) for poll in polls}
+    assert all(poll["began"] < poll["ts"] for poll in polls)
 
 
 def test_seq_has_no_hole_and_time_only_goes_forward(run: Run) -> None:
@@ -181,12 +182,15 @@ def test_seq_has_no_hole_and_time_only_goes_forward(run: Run) -> None:
 
 
 def test_every_record_belongs_to_a_poll_that_was_reported(run: Run) -> None:
-    """The ranges first_seq to last_seq of the polls are exactly the lines in the files."""
+    """The ranges first_seq to last_seq of the polls are exactly the lines in the files, and the first line has the poll's beginning."""
     for metric in catalogue.DEFAULT_METRICS:
         polls = run.polls(metric)
         reported = [seq for poll in polls for seq in range(poll["first_seq"], poll["last_seq"] + 1)]
 
         assert [record["seq"] for record in run.records(metric)] == reported
+        assert {record["seq"]: record["ts"] for record in run.records(metric)}.items() >= {
+            poll["first_seq"]: poll["began"] for poll in polls
+        }.items()
         assert [*range(1, len(polls) + 1)] == [poll["poll"] for poll in polls]
         assert {run.records(metric)[0]["run_id"]} == {poll["target_run_id"] for poll in polls}
 

@@ -31,6 +31,8 @@ class Polled(msgspec.Struct, tag="polled", frozen=True, omit_defaults=True):
     """A poll is over and its lines are where they will stay."""
 
     poll: int
+    began_ns: int
+    """When it began, in nanoseconds since 1970."""
     status: str
     """ok, empty, error or timeout."""
     rows: int

@@ -158,6 +158,7 @@ class Journal:
             target_run_id=child.run_id,
             status=polled.status,
             poll=polled.poll,
+            began=utc_stamp(polled.began_ns),
             rows=polled.rows,
             duration_ms=polled.duration_ms,
             late_ms=polled.late_ms,

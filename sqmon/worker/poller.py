@@ -71,7 +71,7 @@ class Poller:
             result = self._database.fetch(left)
         except DatabaseError as error:
             status = "timeout" if isinstance(error, QueryTimeoutError) else "error"
-            self._finish(Polled(self._poll, status, 0, self._since(began), late_ms, tick.skipped, error=str(error)))
+            self._finish(Polled(self._poll, began_ns, status, 0, self._since(began), late_ms, tick.skipped, error=str(error)))
             raise
         return Fetched(result, tick.skipped, late_ms, began, began_ns)
 
@@ -88,6 +88,7 @@ class Poller:
         self._finish(
             Polled(
                 poll=self._poll,
+                began_ns=fetched.began_ns,
                 status="ok" if fetched.result.rows else "empty",
                 rows=fetched.result.rows,
                 duration_ms=self._since(fetched.began),
