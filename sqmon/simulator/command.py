@@ -35,6 +35,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--service", action="append", help="may be repeated (default: sqream and monitor)")
     parser.add_argument("--rows_locks", type=int, metavar="N", help="show_locks answers N rows")
     parser.add_argument("--seed", type=int, default=0, help="of the cluster's life (default: %(default)s)")
+    parser.add_argument(
+        "--contention",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of statements, 0 to 1, that want the same lock (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--statement_lock_timeout",
+        type=float,
+        default=3.0,
+        metavar="SECONDS",
+        help="a statement that waits so long for its locks fails (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--clock_skew", type=float, default=0.0, metavar="SECONDS", help="the server's clock is so far ahead (default: %(default)s)"
+    )
+    parser.add_argument("--time_zone", metavar="ZONE", help="of the server's clock, a name or +05:30 (default: this host's)")
+    parser.add_argument("--idle", action="store_true", help="no statement comes and no node fails unless the control port says so")
     parser.add_argument("--reconnect", action="store_true", help="each statement moves to a second worker port")
 
 
@@ -57,6 +76,11 @@ def run(args: argparse.Namespace) -> int:
             rows_locks=args.rows_locks,
             seed=args.seed,
             reconnect=args.reconnect,
+            contention=args.contention,
+            statement_lock_timeout=args.statement_lock_timeout,
+            clock_skew=args.clock_skew,
+            time_zone=args.time_zone or "",
+            idle=args.idle,
         )
         simulator.start()
     except (CertificateError, OSError, OverflowError, ValueError) as error:

@@ -4,33 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, Awaitable, Callable, Mapping
+from typing import Any, Awaitable, Callable, Mapping, Sequence
 
 from sqmon.simulator.faults import Fault
 
 Command = Callable[[Any], Awaitable[Mapping[str, Any]]]
-_SET_TYPES: dict[str, tuple[type, ...]] = {
+Types = Mapping[str, tuple[type, ...]]
+NUMBER = (int, float)
+_SET_TYPES: Types = {
     "function": (str,),
     "step": (str,),
     "action": (str,),
     "text": (str,),
-    "seconds": (int, float),
+    "seconds": NUMBER,
     "times": (int,),
+}
+RUN_TYPES: Types = {
+    "sql": (str,),
+    "seconds": (type(None), *NUMBER),
+    "user": (str,),
+    "database": (str,),
+    "service": (str,),
+    "orphan_seconds": (type(None), *NUMBER),
+}
+CONFIGURE_TYPES: Types = {
+    "contention": NUMBER,
+    "statement_lock_timeout": NUMBER,
+    "clock_skew": NUMBER,
+    "time_zone": (str,),
+    "idle": (bool,),
 }
 
 
 def fault_from(value: Any) -> Fault:
     """Return the fault that a `set` object describes; raises ValueError that says what is wrong with it and what is allowed."""
-    fields = expect(value, dict, '"set" takes an object')
+    return Fault(**fields_of("set", value, _SET_TYPES, needs=("step", "action")))
+
+
+def fields_of(command: str, value: Any, types: Types, *, needs: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the object of a command if its keys and their types are right; raises ValueError that says what is wrong with it."""
+    fields: dict[str, Any] = expect(value, dict, f'"{command}" takes an object')
     for name, item in fields.items():
-        if name not in _SET_TYPES:
-            raise ValueError(f"unknown key {name!r} in set: one of {', '.join(_SET_TYPES)}")
-        if not isinstance(item, _SET_TYPES[name]) or isinstance(item, bool):
-            raise ValueError(f"{name} in set is a {_SET_TYPES[name][-1].__name__}, not {json.dumps(item)}")  # noqa: TRY004
-    for name in ("step", "action"):
+        if name not in types:
+            raise ValueError(f"unknown key {name!r} in {command}: one of {', '.join(types)}")
+        if not isinstance(item, types[name]) or (isinstance(item, bool) and bool not in types[name]):
+            raise ValueError(f"{name} in {command} is a {types[name][-1].__name__}, not {json.dumps(item)}")
+    for name in needs:
         if name not in fields:
-            raise ValueError(f"set needs {name}")
-    return Fault(**fields)
+            raise ValueError(f"{command} needs {name}")
+    return fields
 
 
 def expect(value: Any, type_: type, message: str) -> Any:

@@ -63,6 +63,11 @@ class Engine:
             "stats": self._stats,
             "stop_worker": self._stop_worker,
             "start_worker": self._start_worker,
+            "run": self._run,
+            "end": self._end,
+            "configure": self._configure,
+            "restart": self._restart,
+            "truth": self._truth,
         }
 
     def add_worker(self, name: str, port: int, *, second: bool = False, tls: Optional[ssl.SSLContext] = None) -> None:
@@ -170,6 +175,30 @@ class Engine:
         self._running = True
         await self._settle()
         return {"ok": True}
+
+    async def _run(self, value: Any) -> Mapping[str, Any]:
+        order = control.fields_of("run", value, control.RUN_TYPES, needs=("sql",))
+        return {"statement_id": str(self._world.cluster.order(**order))}
+
+    async def _end(self, value: Any) -> Mapping[str, Any]:
+        number = control.expect(value, str, '"end" takes the id of a statement as a string')
+        self._world.cluster.end(number)
+        return {"ok": True}
+
+    async def _configure(self, value: Any) -> Mapping[str, Any]:
+        self._world.cluster.configure(**control.fields_of("configure", value, control.CONFIGURE_TYPES))
+        return {"ok": True}
+
+    async def _restart(self, value: Any) -> Mapping[str, Any]:
+        _wants_true("restart", value)
+        self._world.restart()
+        self._cut()
+        return {"ok": True}
+
+    async def _truth(self, value: Any) -> Mapping[str, Any]:
+        _wants_true("truth", value)
+        self._world.cluster.advance()
+        return self._world.cluster.truth.as_dict()
 
 
 def _wants_true(name: str, value: Any) -> None:

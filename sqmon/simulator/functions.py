@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Callable, Optional, Sequence
 
-from sqmon.simulator import workload
+from sqmon.simulator import invented, workload
 from sqmon.simulator.cluster import LICENCE_LIMIT_GB, Cluster
 from sqmon.simulator.columns import Column
 from sqmon.simulator.generations import CLUSTER_NODES, LEVELDB_STATS, LICENCE_INFO, LOCKS, SERVER_STATUS, since
-from sqmon.simulator.workload import Lock, Statement
+from sqmon.simulator.lock_table import Lock
+from sqmon.simulator.server_clock import DAY_FIRST, YEAR_FIRST
+from sqmon.simulator.truth import Span
+from sqmon.simulator.workload import Statement
 
-_DAY_FIRST = "%d-%m-%Y %H:%M:%S"
-_YEAR_FIRST = "%Y-%m-%d %H:%M:%S"
 Row = tuple[Any, ...]
 
 
@@ -32,6 +31,7 @@ class Caller:
     statement: str = ""
     started: float = 0.0
     running: bool = False
+    span: Optional[Span] = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,11 @@ class Question:
 
     def written(self, at: float) -> str:
         """Return a time as show_server_status writes it: the day first up to 4.6, the year first since then."""
-        return stamp(int(at), _YEAR_FIRST if self.generation in ("4.7", "4.10") else _DAY_FIRST)
+        return self.stamp(at, YEAR_FIRST if self.generation in ("4.7", "4.10") else DAY_FIRST)
+
+    def stamp(self, at: float, form: str = YEAR_FIRST) -> str:
+        """Return a time as the server's clock showed it."""
+        return self.cluster.server_clock.text(at, form)
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,6 @@ class Function:
     invent: Optional[Callable[[Question, int], list[Row]]] = None
 
 
-@lru_cache(maxsize=4096)
-def stamp(at: int, form: str = _YEAR_FIRST) -> str:
-    """Return the server's local time without a zone, as the server writes it."""
-    return time.strftime(form, time.localtime(at))
-
-
 def _own_row(question: Question, caller: Caller) -> Row:
     here, started = question.cluster.here, question.written(caller.started)
     return (
@@ -81,7 +79,7 @@ def _own_row(question: Question, caller: Caller) -> Row:
 
 def _statement_row(question: Question, statement: Statement) -> Row:
     # While queued, a statement is shown with the end point that accepted it and no instance.
-    node = statement.node or question.cluster.here
+    node = statement.node or statement.entry
     return (
         statement.service,
         statement.node.instance if statement.node else "None",
@@ -106,14 +104,14 @@ def _status_rows(question: Question) -> list[Row]:
 
 
 def _invented_status(question: Question, count: int) -> list[Row]:
-    others = question.cluster.invent_statements(count - 1)
+    others = invented.statements(question.cluster, count - 1)
     return [*(_statement_row(question, statement) for statement in others), _own_row(question, question.caller)]
 
 
 def _lock_row(question: Question, lock: Lock) -> Row:
     statement = lock.statement
     # 4.7 writes the two times of one row in two ways.
-    form = _YEAR_FIRST if question.generation == "4.10" else _DAY_FIRST
+    form = YEAR_FIRST if question.generation == "4.10" else DAY_FIRST
     return (
         str(statement.id),
         statement.text,
@@ -122,8 +120,8 @@ def _lock_row(question: Question, lock: Lock) -> Row:
         str(lock.port),
         lock.object,
         lock.mode,
-        stamp(int(statement.started), form),
-        stamp(int(lock.taken)),
+        question.stamp(statement.started, form),
+        question.stamp(lock.taken),
         int(lock.active),
         int(lock.snapshot),
     )
@@ -134,7 +132,7 @@ def _lock_rows(question: Question) -> list[Row]:
 
 
 def _invented_locks(question: Question, count: int) -> list[Row]:
-    return [_lock_row(question, lock) for lock in question.cluster.invent_locks(count)]
+    return [_lock_row(question, lock) for lock in invented.locks(question.cluster, count)]
 
 
 def _stats_rows(question: Question) -> list[Row]:
@@ -142,13 +140,13 @@ def _stats_rows(question: Question) -> list[Row]:
     places = {node.instance: (node.ip, node.port) for node in cluster.nodes}
     return [
         (
-            stamp(int(cluster.now)),
+            question.stamp(cluster.now),
             *places[instance],
             message,
             kept.count,
             kept.average,
             kept.maximum,
-            stamp(int(kept.maximum_at)),
+            question.stamp(kept.maximum_at),
             kept.variance,
         )
         for (instance, message), kept in sorted(cluster.stats.latencies.items())
@@ -168,7 +166,7 @@ def _licence_rows(question: Question) -> list[Row]:
     cluster = question.cluster
     used = int(cluster.compressed_gb)
     left = max(0, int(LICENCE_LIMIT_GB) - used)
-    row: Row = (used, int(cluster.uncompressed_gb), "compressed", int(LICENCE_LIMIT_GB), stamp(int(cluster.expires), "%Y-%m-%d"))
+    row: Row = (used, int(cluster.uncompressed_gb), "compressed", int(LICENCE_LIMIT_GB), question.stamp(cluster.expires, "%Y-%m-%d"))
     row = (*row, int(cluster.now >= cluster.expires), int(used > LICENCE_LIMIT_GB), left)
     return [(*row, 0, 0, int(question.gpu))]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqmon.simulator.functions import DEFAULTS, Function, Question, Row, stamp
+import re
+
+from sqmon.simulator.functions import DEFAULTS, Function, Question, Row
 from sqmon.simulator.generations import always, columns, since
 from sqmon.simulator.metadata import CHECK_LOCKS, HEARTBEAT, READ_MANY, READ_PREFIX
 
@@ -21,9 +23,9 @@ def _connections(question: Question) -> list[Row]:
         (
             caller.ip or here.ip,
             caller.connection_id,
-            stamp(int(caller.connected)),
+            question.stamp(caller.connected),
             caller.statement_id if caller.running else -1,
-            stamp(int(caller.started if caller.running else caller.connected)),
+            question.stamp(caller.started if caller.running else caller.connected),
             caller.statement if caller.running else "",
         )
         for caller in question.callers
@@ -36,12 +38,13 @@ def _subscriptions(question: Question) -> list[Row]:
 
 
 def _snapshots(question: Question) -> list[Row]:
-    now = stamp(int(question.cluster.now))
+    now = question.stamp(question.cluster.now)
     running = question.cluster.statements.values()
     held = {lock.statement.id: lock.statement for lock in question.cluster.locks if not lock.active and lock.snapshot}
     rows = [(item, 1) for item in running if item.node] + [(item, 0) for item in held.values()]
     return [
-        (item.database, "on_new_statement", stamp(int(item.started)), 1, 30_000 + item.id, item.id, now, active) for item, active in rows
+        (item.database, "on_new_statement", question.stamp(item.started), 1, 30_000 + item.id, item.id, now, active)
+        for item, active in rows
     ]
 
 
@@ -50,10 +53,11 @@ def _node_info(question: Question) -> list[Row]:
     if statement is None or statement.node is None:
         return []
     now = question.cluster.now
+    table = next(iter(re.findall(r"\w+\.\w+", statement.text)), "")
     chunks = 1 + int(now - statement.status_since)
-    steps = (("PushToNetworkQueue", -1, "", ""), ("GpuTransform", 1, "", ""), ("ReadTable", 2, "4MB", f"public.{statement.table}"))
+    steps = (("PushToNetworkQueue", -1, "", ""), ("GpuTransform", 1, "", ""), ("ReadTable", 2, "4MB", table))
     return [
-        (statement.id, number, kind, chunks * 1000, chunks, 1000, stamp(int(now)), parent, read, "", comment, 0.004 * chunks)
+        (statement.id, number, kind, chunks * 1000, chunks, 1000, question.stamp(now), parent, read, "", comment, 0.004 * chunks)
         for number, (kind, parent, read, comment) in enumerate(steps, start=1)
     ]
 
@@ -89,7 +93,7 @@ def _health(question: Question) -> list[Row]:
             for message in (HEARTBEAT, CHECK_LOCKS, READ_MANY, READ_PREFIX)
         ],
     }.get(category, [])
-    return [(stamp(int(cluster.now)), category, name, "", value, "info", 0.01) for name, value in found]
+    return [(question.stamp(cluster.now), category, name, "", value, "info", 0.01) for name, value in found]
 
 
 def _permissions(question: Question) -> list[Row]:

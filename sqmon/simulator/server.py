@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import Any, Callable, Coroutine, Mapping, Optional, Sequence, TypeVar
+from typing import Any, Callable, Coroutine, Optional, Sequence
 
 from sqmon.simulator.access import Access
 from sqmon.simulator.certificate import server_context
 from sqmon.simulator.cluster import Cluster
-from sqmon.simulator.columns import Chunk, Column
 from sqmon.simulator.engine import Engine
-from sqmon.simulator.faults import ANY, Fault
+from sqmon.simulator.life import Life
+from sqmon.simulator.orders import Orders, T
 from sqmon.simulator.world import Settings, World
 
 ANSWER_SECONDS = 30.0
-T = TypeVar("T")
 
 
-class Simulator:
+class Simulator(Orders):
     """A SQreamDB worker, and what stands around it, on loopback; a context manager.
 
     A port of 0 is any free port, None is no such listener; the attributes of the same names tell the numbers.
     `picker_port` hands out the worker's plain port, `picker_tls_port` its TLS port, over TLS to a client that begins with it.
+    `contention` and what follows it are described by Life.
     """
 
     def __init__(
@@ -47,11 +47,17 @@ class Simulator:
         reconnect: bool = False,
         server_version: Optional[str] = "v2023.1.0",
         clock: Callable[[], float] = time.time,
+        contention: float = 0.0,
+        statement_lock_timeout: float = 3.0,
+        clock_skew: float = 0.0,
+        time_zone: str = "",
+        idle: bool = False,
     ) -> None:
         if picker_tls_port is not None and tls_port is None:
             raise ValueError("picker_tls_port hands out the TLS port: it needs tls_port")
         settings = Settings(version, gpu, reconnect, server_version, chunk_rows, tuple(databases))
-        cluster = Cluster(clock=clock, seed=seed, databases=databases, services=services)
+        life = Life(contention, statement_lock_timeout, clock_skew, time_zone, idle)
+        cluster = Cluster(clock=clock, seed=seed, databases=databases, services=services, life=life)
         access = Access(user, password, databases=databases, services=services, clock=clock)
         world = World(settings, cluster=cluster, access=access)
         if rows_locks is not None:
@@ -130,60 +136,9 @@ class Simulator:
             loop.call_soon_threadsafe(self._over.set)
             thread.join()
 
-    def set_fault(
-        self,
-        function: str = ANY,
-        step: str = "fetch",
-        action: str = "hang",
-        *,
-        text: Optional[str] = None,
-        seconds: Optional[float] = None,
-        times: Optional[int] = None,
-    ) -> None:
-        """Set a fault (see Fault), which is in force when this returns."""
-        self._call(self._engine.put_fault(Fault(function, step, action, text, seconds, times)))
-
-    def clear_faults(self) -> None:
-        """Clear all faults."""
-        self._command("clear", True)
-
-    def set_password(self, password: str) -> None:
-        """Change the role's password and lift its lock."""
-        self._command("set_password", password)
-
-    def set_rows(self, counts: Mapping[str, Optional[int]]) -> None:
-        """Let functions answer with that many rows; None gives them back to the living cluster."""
-        self._command("set_rows", dict(counts))
-
-    def set_result(self, function: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> None:
-        """Let the function, known or not, answer with exactly this; without columns it has no result set."""
-        self._call(self._engine.set_result(function, columns, rows))
-
-    def set_chunks(self, function: str, columns: Sequence[Column], chunks: Sequence[Chunk]) -> None:
-        """Let the function answer with exactly these bytes, right or wrong."""
-        self._call(self._engine.set_chunks(function, columns, list(chunks)))
-
-    def stats(self) -> dict[str, Any]:
-        """Return the logins, sessions, statements and rows so far."""
-        return dict(self._command("stats", True))
-
-    def stop_worker(self) -> None:
-        """Let the worker be gone: sessions are cut, connections are refused, and the picker does not know."""
-        self._command("stop_worker", True)
-
-    def start_worker(self) -> None:
-        """Bring the worker back on its old ports."""
-        self._command("start_worker", True)
-
     def _port(self, name: str) -> Optional[int]:
         address = self.addresses.get(name)
         return None if address is None else address[1]
-
-    def _command(self, name: str, value: Any) -> Mapping[str, Any]:
-        async def command() -> Mapping[str, Any]:
-            return await self._engine.commands[name](value)
-
-        return self._call(command())
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:

@@ -54,6 +54,7 @@ class Session(Connection):
         self._sessions.discard(self)
         if self._caller is not None:
             self._world.counters.sessions -= 1
+            self._world.ended(self._caller)
             # A client that moved with its statement has this number on its new connection already.
             if self._world.callers.get(self._caller.connection_id) is self._caller:
                 del self._world.callers[self._caller.connection_id]
@@ -107,7 +108,7 @@ class Session(Connection):
 
     def _forget(self) -> None:
         self._plan = self._chunks = None
-        self._logged_in().running = False
+        self._world.ended(self._logged_in())
 
     def _new_statement(self, _: dict[str, Any]) -> None:
         self._forget()
@@ -136,6 +137,7 @@ class Session(Connection):
             world.park(caller, plan)
         else:
             self._plan = plan
+            world.began(caller)
         port = ports.second if moves and ports.second is not None else ports.worker
         tls = ports.second_tls if moves else ports.tls
         self.reply(
@@ -157,6 +159,7 @@ class Session(Connection):
             self.reply({"error": str(error)})
             return
         caller.statement_id, caller.statement, caller.started = parked.statement_id, parked.statement, parked.started
+        self._world.began(caller)
         self.reply({"statementReconstructed": "statementReconstructed"})
 
     def _execute(self, _: dict[str, Any]) -> None:

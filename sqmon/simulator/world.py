@@ -169,6 +169,21 @@ class World:
             self._invented[function.name] = chunks
         return chunks
 
+    def began(self, caller: Caller) -> None:
+        """Note that the client's statement is prepared on the worker that will run it."""
+        caller.span = self.cluster.truth.begin("statements", caller.started, statement_id=str(caller.statement_id), source="client")
+
+    def ended(self, caller: Caller) -> None:
+        """Note that the client's statement, if it has one, is over."""
+        caller.running = False
+        self.cluster.truth.end(caller.span, self.cluster.advance())
+        caller.span = None
+
+    def restart(self) -> None:
+        """Let the server begin anew: no statement is known, ids count from 0; the sessions are for the caller to cut."""
+        self.cluster.restart()
+        self._parked.clear()
+
     def park(self, caller: Caller, plan: Plan) -> None:
         """Keep a prepared statement until its client has moved to the second worker."""
         now = self.cluster.advance()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,26 @@ def test_options_reach_the_simulator() -> None:
         assert "second" in process.ports
 
 
+def test_options_of_the_life_reach_the_simulator() -> None:
+    """Contention, lock timeout, clock and idleness are those of the options, and a bad one is one clear line."""
+    options = "--contention 1 --statement_lock_timeout 0 --clock_skew -5 --time_zone +05:30 --idle"
+    with (
+        Process(*options.split(), "--control_port", "0") as process,
+        socket.create_connection(("127.0.0.1", process.ports["control"])) as to,
+    ):
+        to.sendall(b'{"run": {"sql": "update t", "seconds": null}}\n{"run": {"sql": "update t"}}\n{"truth": true}\n')
+        lines = to.makefile()
+        told = [json.loads(lines.readline()) for _ in range(3)][-1]
+        assert ["timed_out"] == [wait["outcome"] for wait in told["waits"]]
+        assert ["run", "run"] == [statement["source"] for statement in told["statements"]]
+        own = ask(connect(process.ports["worker"]).cursor(), "select show_server_status()")[-1]
+        ahead = datetime.fromisoformat(own[10]) - datetime.now(timezone.utc).replace(tzinfo=None)
+        assert timedelta(hours=5, minutes=29, seconds=40) < ahead < timedelta(hours=5, minutes=29, seconds=56)
+
+    assert "contention is a share from 0 to 1, not 2.0" in failed("--port", "0", "--contention", "2")
+    assert "unknown time zone 'Mars'" in failed("--port", "0", "--time_zone", "Mars")
+
+
 def test_other_addresses_and_the_control_port() -> None:
     """The workers listen where --host says, and the control port on loopback alone."""
     with Process("--host", "localhost", "--picker_port", "0") as process:
@@ -126,5 +148,5 @@ def test_help_names_every_option() -> None:
     """The help names every option and exits with 0, and wrong usage exits with 2."""
     shown = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=END_SECONDS, check=True, cwd=ROOT).stdout
     options = """host port tls_port picker_port picker_tls_port control_port version gpu user password database service rows_locks
-        seed reconnect"""
+        seed reconnect contention statement_lock_timeout clock_skew time_zone idle"""
     assert set(re.findall(r"\w+", options)) | {"help"} == set(re.findall(r"--(\w+)", shown))

@@ -9,8 +9,9 @@ from typing import Any, Iterator
 import pytest
 
 from sqmon.simulator import Simulator
+from tests.simulator.conftest import Clock
 from tests.simulator.driver import ask, connect
-from tests.simulator.wire import IO_SECONDS, Wire
+from tests.simulator.wire import IO_SECONDS, LOGIN, Wire
 from tests.support.program import wait_until
 
 
@@ -118,7 +119,7 @@ def test_the_worker_goes_and_comes_back(simulator: Simulator, control: Control) 
     [
         (b"clear", "not JSON"),
         (b"\xff", "not JSON"),
-        (b"[]", "one command of set, clear, set_password, set_rows, stats, stop_worker, start_worker"),
+        (b"[]", "one command of set, clear, set_password, .*, run, end, configure, restart, truth"),
         (b'{"clear": true, "stats": true}', "one command of"),
         (b'{"reset": true}', "unknown command 'reset'"),
         (b'{"clear": 1}', '"clear" takes true'),
@@ -134,6 +135,17 @@ def test_the_worker_goes_and_comes_back(simulator: Simulator, control: Control) 
         (b'{"set": {"step": "fetch", "action": "hang", "time": 2}}', "unknown key 'time' in set: one of function"),
         (b'{"set": {"step": "fetch", "action": "hang", "times": 1.5}}', "times in set is a int, not 1.5"),
         (b'{"set": {"step": "fetch", "action": "hang", "times": true}}', "times in set is a int, not true"),
+        (b'{"run": {"seconds": 5}}', "run needs sql"),
+        (b'{"run": {"sql": "select 1", "second": 5}}', "unknown key 'second' in run: one of sql, seconds, user"),
+        (b'{"run": {"sql": "select 1", "seconds": "5"}}', 'seconds in run is a float, not "5"'),
+        (b'{"run": {"sql": "select 1", "database": "e"}}', "unknown database 'e': one of master"),
+        (b'{"end": 5}', '"end" takes the id of a statement as a string, not 5'),
+        (b'{"end": "-1"}', "no statement -1 is under way"),
+        (b'{"configure": {"contention": 2}}', "contention is a share from 0 to 1, not 2"),
+        (b'{"configure": {"idle": 1}}', "idle in configure is a bool, not 1"),
+        (b'{"configure": {"contention": true}}', "contention in configure is a float, not true"),
+        (b'{"restart": 1}', '"restart" takes true'),
+        (b'{"truth": false}', '"truth" takes true'),
     ],
 )
 def test_a_bad_command_answers_what_is_wrong_and_allowed(control: Control, line: bytes, text: str) -> None:
@@ -162,3 +174,82 @@ def test_bad_settings_are_refused() -> None:
         Simulator(version="5")
     with pytest.raises(ValueError, match="needs tls_port"):
         Simulator(picker_tls_port=0)
+
+
+def test_a_contention_seen_through_the_client(clock: Clock) -> None:
+    """Through the real client: the holder's locks alone, the waiter without progress, then let in or gone, as ordered by command."""
+    with Simulator(idle=True, clock=clock, control_port=0, server_version=None, version="4.10") as simulator:
+        assert simulator.control_port is not None
+        control = Control(simulator.control_port)
+        cursor = connect(simulator.port).cursor()
+
+        def statuses() -> dict[str, tuple[str, str]]:
+            return {str(row[8]): (row[1][:4], row[11]) for row in ask(cursor, "select show_server_status()") if row[6] == "etl"}
+
+        def held() -> dict[str, int]:
+            return {row[0]: row[9] for row in ask(cursor, "select show_locks()")}
+
+        update = {"sql": "update public.t set x = 1", "seconds": None}
+        holder = control({"run": {**update, "orphan_seconds": 1}})["statement_id"]
+        second = control({"run": update})["statement_id"]
+        clock.seconds += 1
+        third = control({"run": {**update, "user": "etl", "database": "master", "service": "sqream"}})["statement_id"]
+        assert {holder: ("node", "Executing"), second: ("None", "Preparing"), third: ("None", "Preparing")} == statuses()
+        assert {holder: 1} == held()
+
+        assert control({"end": holder}) == {"ok": True}
+        assert {holder: 0} == held()
+        clock.seconds += 1
+        assert {second: 1} == held()
+        clock.seconds += 2
+        assert {second: ("node", "Executing")} == statuses()
+
+        told = control({"truth": True})
+        assert told == simulator.truth()
+        waits = [(wait["statement_id"], wait["blocked_by"], wait["outcome"]) for wait in told["waits"]]
+        assert [(second, [holder], "let_in"), (third, [holder, second], "timed_out")] == waits
+        assert {"locks", "statements", "waits", "outages", "restarts", "forgotten"} == told.keys()
+        assert {"statement_id", "locked_object", "lock_mode", "began_ns", "ended_ns"} == told["locks"][0].keys()
+        control.close()
+
+
+def test_a_restart_forgets_a_statement_on_its_way_to_another_worker() -> None:
+    """A statement that was to move when the server restarted is unknown where it arrives."""
+    with Simulator(reconnect=True) as simulator:
+        with Wire(simulator.port) as first:
+            number = first.login()
+            statement = first.ask({"getStatementId": "getStatementId"})["statementId"]
+            port = first.ask({"prepareStatement": "select show_connections()"})["port"]
+            simulator.restart()
+        with Wire(port) as second:
+            second.ask({**LOGIN, "reconnectDatabase": "master", "connectionId": number})
+
+            assert "Could not reconstruct" in second.ask({"reconstructStatement": statement})["error"]
+
+
+@pytest.mark.parametrize("version", ["4.6", "4.10"])
+def test_an_orphan_has_its_column_where_the_generation_has_it(clock: Clock, version: str) -> None:
+    """A lock whose statement is gone is listed by every generation, and marked by those that have the column."""
+    with Simulator(idle=True, clock=clock, server_version=None, version=version) as simulator:
+        cursor = connect(simulator.port).cursor()
+        orphan = simulator.run("drop table t", seconds=1, orphan_seconds=60)
+        clock.seconds += 2
+
+        assert orphan not in [str(row[8]) for row in ask(cursor, "select show_server_status()")]
+        found = ask(cursor, "select show_locks()")
+        assert [orphan] * 5 == [row[0] for row in found]
+        assert ([] if version == "4.6" else [0]) * 5 == [value for row in found for value in row[9:10]]
+
+
+def test_a_restart_cuts_sessions_and_begins_anew(simulator: Simulator, control: Control) -> None:
+    """After a restart the old session is cut, a new login works, and its statement has the id that follows the users' first ones."""
+    with Wire(simulator.port) as wire:
+        wire.login()
+        assert control({"configure": {"idle": True}}) == {"ok": True}
+        assert control({"restart": True}) == {"ok": True}
+        with pytest.raises((EOFError, ConnectionResetError)):
+            wire.frame()
+    wait_until(lambda: control({"stats": True})["sessions"] == 0)
+    assert control({"run": {"sql": "select 1"}}) == {"statement_id": "0"}
+
+    assert ask(connect(simulator.port).cursor(), "select show_server_status()")[-1][8] == 1
