@@ -55,6 +55,11 @@ def is_forkserver(pid: str) -> bool:
     return b"sqmon.worker.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+def is_zombie(pid: int) -> bool:
+    """Return whether the process has ended, its descriptors closed, and only waits to be reaped."""
+    return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] == "Z"
+
+
 def descriptors(pid: str) -> int:
     """Return how many descriptors a process has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -150,7 +155,7 @@ def test_killed_forkserver_is_replaced_by_the_next_order(harness: Harness) -> No
     harness.until(first, "code")
     server = harness.server
     os.kill(server, signal.SIGKILL)
-    wait_until(lambda: not is_forkserver(str(server)))
+    wait_until(lambda: is_zombie(server))
 
     second = harness.forkserver.start(PROBE, NOBODY)
 
