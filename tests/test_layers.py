@@ -16,7 +16,7 @@ logs config
 database records health
 storage
 ipc
-worker supervisor delivery
+worker supervisor delivery lifetimes
 cli
 __main__
 """

@@ -1,0 +1,167 @@
+"""What becomes of locks: acquired, held for so long, orphaned, released."""
+
+from __future__ import annotations
+
+from typing import Any, Collection, Iterable, Optional
+
+from sqmon.lifetimes.lines import Certainty, Line, life, line
+from sqmon.lifetimes.polls import Poll, Row, server_seconds, text_of
+from sqmon.lifetimes.population import Key, Member, Population
+from sqmon.lifetimes.restarts import Restarts
+from sqmon.lifetimes.server_clock import ServerClock
+
+METRIC = "show_locks"
+
+_KEY = ("statement_id", "statement_start_time", "locked_object", "lock_mode", "lock_start_time")
+_MILESTONES = (10, 60, 300, 900, 3600, 4 * 3600)
+_DAY = 86400
+_INACTIVE = ("0", "false")
+
+
+def milestone(held_s: float) -> int:
+    """Return the longest time worth telling, in seconds, that `held_s` has passed; 0 for none."""
+    if held_s >= _DAY:
+        return int(held_s // _DAY) * _DAY
+    return max((each for each in _MILESTONES if each <= held_s), default=0)
+
+
+class Lock:
+    """What is known of one lock beside its bounds."""
+
+    def __init__(self, start_s: Optional[int]) -> None:
+        self.start_s = start_s
+        """When it was taken by the server's clock, in seconds."""
+        self.told_s = 0
+        """The longest milestone that was told."""
+        self.orphaned = False
+        self.suspect: Optional[Poll] = None
+        """A poll that saw the lock after a poll of the statements had not seen its holder."""
+
+
+class Locks:
+    """The locks of a cluster; a lock that comes again with another start is another lock."""
+
+    def __init__(self, clock: ServerClock, restarts: Restarts) -> None:
+        self._clock = clock
+        self._restarts = restarts
+        self._population = Population()
+        self._locks: dict[Key, Lock] = {}
+        self._columns: frozenset[str] = frozenset()
+        self._keys: dict[tuple[Any, ...], Key] = {}
+        self._running: Optional[tuple[Poll, Collection[str]]] = None
+
+    @property
+    def members(self) -> Collection[Member]:
+        """The locks of the newest poll."""
+        return self._population.members.values()
+
+    def take(self, poll: Poll) -> Iterable[Line]:
+        """Take a good poll of show_locks and yield what it reveals."""
+        columns = frozenset(name for name in _KEY if poll.rows and name in poll.rows[0])
+        if poll.rows and self._columns and columns != self._columns:
+            yield from (self._released(poll, member, "columns_changed") for member in self._population.forget())
+        self._columns = columns or self._columns
+        change = self._population.take(poll, self._keyed(poll.rows))
+        for member in change.gone:
+            yield self._released(poll, member, "gone")
+        for member in change.come:
+            self._locks[member.key] = Lock(server_seconds(member.row.get("lock_start_time")))
+            yield self._line("lock_acquired", poll, member)
+        for member in (*change.come, *change.stayed):
+            yield from self._told(poll, member)
+
+    def running(self, poll: Poll, statement_ids: Collection[str]) -> Iterable[Line]:
+        """Take the ids that a good poll of show_server_status has seen: holders that two of them miss are gone."""
+        for member in self.members:
+            lock = self._locks[member.key]
+            if text_of(member.row.get("statement_id")) in statement_ids:
+                lock.suspect = None
+            elif lock.suspect is not None and not lock.orphaned and poll.began_ns >= lock.suspect.ended_ns:
+                lock.orphaned = True
+                yield self._line("lock_orphaned", poll, member, "inferred")
+        self._running = poll, statement_ids
+
+    def unfinished(self) -> Iterable[Line]:
+        """Yield a line for each lock that is held, as of the newest poll."""
+        poll = self._population.poll
+        if poll is not None:
+            for member in self.members:
+                yield self._line("lock_held", poll, member)
+
+    def _keyed(self, rows: Iterable[Row]) -> Iterable[tuple[Key, Row]]:
+        """The rows with their keys; the same texts come poll after poll, so they are worked on once."""
+        known, self._keys = self._keys, {}
+        for row in rows:
+            texts = tuple(map(row.get, _KEY))
+            key = known.get(texts)
+            if key is None:
+                number, began, locked, mode, taken = texts
+                key = (text_of(number), _time(began), text_of(locked), text_of(mode), _time(taken))
+            self._keys[texts] = key
+            yield key, row
+
+    def _told(self, poll: Poll, member: Member) -> Iterable[Line]:
+        lock = self._locks[member.key]
+        active = member.row.get("is_statement_active")
+        if str(active).lower() in _INACTIVE and not lock.orphaned:
+            lock.orphaned = True
+            yield self._line("lock_orphaned", poll, member)
+        if active is None and lock.suspect is None and self._running is not None:
+            asked, ids = self._running
+            if asked.ended_ns <= poll.began_ns and text_of(member.row.get("statement_id")) not in ids:
+                lock.suspect = poll
+        reached = 0 if member.stepped else milestone((member.seen_ns - self._began_before_ns(poll, member)) / 1e9)
+        if reached > lock.told_s:
+            lock.told_s = reached
+            yield self._line("lock_held", poll, member)
+
+    def _released(self, poll: Poll, member: Member, end: str) -> Line:
+        before: Optional[int] = None
+        if end == "gone":
+            end, before = self._restarts.end_of(member, poll)
+        lock = self._locks[member.key]
+        certainty: Certainty = "inferred" if end == "columns_changed" else "seen"
+        fields = {**_said(member), **self._life(poll, member, before), "milestone_s": lock.told_s, "orphaned": lock.orphaned, "end": end}
+        del self._locks[member.key]
+        return line("lock_released", poll, fields, certainty=certainty)
+
+    def _line(self, event: str, poll: Poll, member: Member, certainty: Certainty = "seen") -> Line:
+        lock = self._locks[member.key]
+        fields = {**_said(member), **self._life(poll, member), "milestone_s": lock.told_s, "orphaned": lock.orphaned}
+        return line(event, poll, fields, certainty=certainty)
+
+    def _life(self, poll: Poll, member: Member, gone_before_ns: Optional[int] = None) -> dict[str, Any]:
+        return life(member, server=self._by_the_server(poll, member), gone_before_ns=gone_before_ns)
+
+    def _by_the_server(self, poll: Poll, member: Member) -> Optional[tuple[int, int]]:
+        if member.began_after_ns is not None:
+            return None
+        return self._clock.instant(self._locks[member.key].start_s, poll.began_ns)
+
+    def _began_before_ns(self, poll: Poll, member: Member) -> int:
+        server = self._by_the_server(poll, member)
+        return member.began_before_ns if server is None else min(member.began_before_ns, server[1])
+
+
+def _time(value: object) -> object:
+    """A time in one form, since the server writes it in two."""
+    seconds = server_seconds(value)
+    return value if seconds is None else seconds
+
+
+def _said(member: Member) -> dict[str, Any]:
+    row = member.row
+    said = {
+        "statement_id": text_of(row.get("statement_id")),
+        "locked_object": row.get("locked_object"),
+        "lock_mode": row.get("lock_mode"),
+        "nth": member.key[-1],
+        "username": row.get("username"),
+        "server": row.get("server"),
+        "port": text_of(row.get("port")),
+        "statement_start_time": row.get("statement_start_time"),
+        "lock_start_time": row.get("lock_start_time"),
+        "statement": row.get("statement_string"),
+        "statement_hash": row.get("statement_hash"),
+    }
+    return {name: value for name, value in said.items() if value is not None}
