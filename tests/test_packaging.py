@@ -6,6 +6,7 @@ import configparser
 import email.message
 import email.parser
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -33,9 +34,9 @@ class Built(NamedTuple):
     sdist: Path
 
     def files(self, *places: str) -> set[str]:
-        """Return the source files below these directories."""
-        found = [path for place in places for path in (self.source / place).rglob("*")]
-        return {str(path.relative_to(self.source)) for path in found if path.is_file()}
+        """Return the source files below these directories, and below those that are linked from there."""
+        found = (Path(at, name) for place in places for at, _, names in os.walk(self.source / place, followlinks=True) for name in names)
+        return {str(path.relative_to(self.source)) for path in found}
 
     def wheel_names(self) -> set[str]:
         """Return the names of the files in the wheel."""
@@ -72,11 +73,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_wheel_holds_the_package_and_nothing_else(built: Built) -> None:
-    """The wheel holds every file of sqmon/ and its metadata, and no tests, no configuration and no other top-level name."""
+    """The wheel holds every file of sqmon/, with what is linked from there, and its metadata, and no other top-level name."""
     metadata = {name for name in built.wheel_names() if name.startswith(f"sqmon-{VERSION}.dist-info/")}
 
     assert built.wheel_names() - metadata == built.files("sqmon")
-    assert "sqmon/py.typed" in built.wheel_names()
+    assert {"sqmon/py.typed", "sqmon/assets/loki/rules.yaml"} <= built.wheel_names()
     assert {Path(name).name for name in metadata} == {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "LICENSE"}
 
 
@@ -135,7 +136,7 @@ def test_main_is_the_same_program() -> None:
 
 
 def test_installed_wheel_runs(built: Built, tmp_path: Path) -> None:
-    """The installed wheel runs without the repository."""
+    """The installed wheel runs without the repository, and carries the same assets."""
     place = tmp_path / "installed"
     run(
         sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(place), str(built.wheel), cwd=tmp_path
@@ -145,6 +146,9 @@ def test_installed_wheel_runs(built: Built, tmp_path: Path) -> None:
     assert run(sys.executable, "-c", "import sqmon; print(sqmon.__file__)", cwd=tmp_path, **path) == f"{place}/sqmon/__init__.py\n"
     assert "check_customer_metrics" in run(sys.executable, "-m", "sqmon", "check", "--offline", cwd=tmp_path, **path)
     assert run(str(place / "bin" / "sqmon"), "--version", cwd=tmp_path, **path) == f"sqmon {VERSION}\n"
+
+    run(sys.executable, "-m", "sqmon", "assets", "assets", cwd=tmp_path, **path)
+    assert run(sys.executable, str(ROOT / "main.py"), "assets", "assets", cwd=tmp_path) == "assets is up to date\n"
 
 
 UNIT = ROOT / "config_files" / "systemd" / "sqmon.service"
