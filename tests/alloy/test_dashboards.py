@@ -253,7 +253,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """Return what a service wrote that polled a simulated cluster of one generation, lost a worker, and got a wrong metrics file."""
     log_dir = tmp_path_factory.mktemp(f"run-{request.param}") / "lines"
     metrics = dict.fromkeys(catalogue.DEFAULT_METRICS, 0.3)
-    with Simulator(version=request.param, rows_locks=3) as simulator, service(simulator.port, log_dir, metrics=metrics) as running:
+    with Simulator(version=request.param, rows_locks=30) as simulator, service(simulator.port, log_dir, metrics=metrics) as running:
         running.wait_for_polls(*metrics, count=3)
         os.kill(running.worker("show_locks"), signal.SIGKILL)
         running.wait_for("gap", target="show_locks")
