@@ -189,7 +189,7 @@ def test_keys_of_the_metrics_file_agree() -> None:
     """The table holds every key that an entry may have, and no other."""
     described = {names_in(name)[0] for name, _ in tables(REFERENCE, "key", "means")}
 
-    assert {field.name for field in msgspec.structs.fields(metrics_file._Entry)} == described
+    assert {field.name for field in msgspec.structs.fields(metrics_file.Entry)} == described
 
 
 def test_metadata_of_records_agree() -> None:

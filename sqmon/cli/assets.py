@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Iterator, Mapping, Optional
 
-from sqmon.cli import agent_config, exit_codes
+from sqmon.cli import agent_config, exit_codes, schema
 from sqmon.config import converters, options, small_file
 from sqmon.errors import SqmonError, shown
 
@@ -48,6 +48,7 @@ def files() -> dict[str, bytes]:
     """Return everything that ships beside the program: path -> content."""
     anywhere = agent_config.Installation()
     found = {f"agents/{name}": agent_config.printed(agent, anywhere).encode() for agent, name in agent_config.SHIPPED.items()}
+    found.update((f"schemas/{name}.schema.json", schema.text(name).encode()) for name in schema.SCHEMAS)
     found.update((name, (_SHIPPED / name).read_bytes()) for name in _below(_SHIPPED, links=True) if "/." not in f"/{name}")
     return dict(sorted(found.items()))
 

@@ -15,19 +15,21 @@ from sqmon.config import catalogue, custom_query, read_only, small_file
 from sqmon.config.settings import Emit, Metric
 from sqmon.errors import ConfigError, shown
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
-_RESERVED = {"sqmon": "is the name of the service's own stream", "current": "is the name of the directory of links"}
+NAME = r"^[a-z][a-z0-9_]{0,63}$"
+"""What a metric's name looks like, in a form that JSON schemas know, too."""
+_NAME = re.compile(NAME.replace("$", r"\Z"))
+RESERVED = {"sqmon": "is the name of the service's own stream", "current": "is the name of the directory of links"}
 _SCHEMA = "$schema"
-_SHORTEST = 0.05
-_LONGEST = 366 * 86400.0
+SHORTEST = 0.05
+LONGEST = 366 * 86400.0
 _LARGEST_FILE = 1 << 20
-_MOST_METRICS = 100
+MOST_METRICS = 100
 _MOST_PROBLEMS = 20
 _MOST_DIGITS = 30
 _LONGEST_SHOWN = 60
 
 
-class _Entry(msgspec.Struct):
+class Entry(msgspec.Struct):
     """A value of the metrics file in its long form."""
 
     interval: Any
@@ -40,7 +42,7 @@ class _Entry(msgspec.Struct):
     keyframe_s: Any = 600
 
 
-_FIELDS = _Entry.__struct_fields__
+_FIELDS = Entry.__struct_fields__
 
 
 def defaults(query_timeout: Optional[float] = None) -> list[Metric]:
@@ -89,8 +91,8 @@ def parse(text: bytes, place: str, query_timeout: Optional[float] = None) -> lis
             metrics[name] = _metric(name, value, query_timeout)
         except ConfigError as error:
             problems.extend(f"{place}: {_shown(name)}{problem}" for problem in error.problems)
-    if len(metrics) > _MOST_METRICS:
-        problems.append(f"{place}: names {len(metrics)} metrics; each is a process and a login of its own, so {_MOST_METRICS} is the most")
+    if len(metrics) > MOST_METRICS:
+        problems.append(f"{place}: names {len(metrics)} metrics; each is a process and a login of its own, so {MOST_METRICS} is the most")
     elif not seen:
         problems.append(f'{place}: names no metric; write for example {{"show_locks": 2}}')
     if problems:
@@ -137,8 +139,8 @@ def _shown(value: Any) -> str:
 
 def _metric(name: str, value: Any, query_timeout: Optional[float]) -> Metric:
     """Return the metric of one entry; raises ConfigError whose problems continue the entry's name."""
-    if name in _RESERVED:
-        raise ConfigError([f": {_RESERVED[name]}; choose another name"])
+    if name in RESERVED:
+        raise ConfigError([f": {RESERVED[name]}; choose another name"])
     if not _NAME.match(name):
         raise ConfigError([": is no metric name; use lower-case letters, digits and _, a letter first, at most 64 in all"])
     entry = _entry(value)
@@ -173,9 +175,9 @@ def _metric(name: str, value: Any, query_timeout: Optional[float]) -> Metric:
     )
 
 
-def _entry(value: Any) -> _Entry:
+def _entry(value: Any) -> Entry:
     if not isinstance(value, _Object):
-        return _Entry(value)
+        return Entry(value)
     names = collections.Counter(name for name, _ in value)
     problems = [f".{_shown(name)}: appears twice" for name in _FIELDS if names[name] > 1]
     for name in [name for name in names if name not in _FIELDS][:_MOST_PROBLEMS]:
@@ -186,7 +188,7 @@ def _entry(value: Any) -> _Entry:
     if problems:
         raise ConfigError(problems)
     try:
-        return msgspec.convert(dict(value), _Entry)
+        return msgspec.convert(dict(value), Entry)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$")
         raise ConfigError([f"{path.rstrip('`')}: {text[0].lower()}{text[1:]}"]) from None
@@ -199,12 +201,12 @@ def _seconds(value: Any) -> float:
         raise ValueError(f"{text} is not a number of seconds")  # noqa: TRY004 - its text is what is caught and told
     if not value > 0:  # which NaN isn't either
         raise ValueError(f"{value} must be greater than 0")
-    if not _SHORTEST <= value <= _LONGEST:
-        raise ValueError(f"{value} must be from {_SHORTEST} to {_LONGEST:.0f} seconds")
+    if not SHORTEST <= value <= LONGEST:
+        raise ValueError(f"{value} must be from {SHORTEST} to {LONGEST:.0f} seconds")
     return float(value)
 
 
-def _refusal(name: str, entry: _Entry) -> str:
+def _refusal(name: str, entry: Entry) -> str:
     """Return why this entry must not be polled, as the continuation of its name, or ""."""
     if entry.allow_state_change and (name != read_only.RESET or entry.query is not None):
         return f".allow_state_change: is for {read_only.RESET} alone"
