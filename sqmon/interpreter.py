@@ -37,6 +37,24 @@ def without(package: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def hollow(*packages: str) -> Iterator[None]:
+    """Let `packages` be imported as empty modules, for somebody who names them but whose use of them we never need.
+
+    Those that have been imported already stay as they are, and the others are there for everybody else afterwards.
+    """
+    absent = [name for name in packages if name not in sys.modules]
+    for name in absent:
+        stub = types.ModuleType(name)
+        stub.__dict__.update(bool_=bool, csv=None, __getattr__=lambda _: lambda *_: None)
+        sys.modules[name] = stub
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
 def lean_driver(folder: str, *, stubs: bool) -> Iterator[None]:
     """Let pysqream be imported without what it needs only for inserts, without its `vmstat -s`, and without leaving its folder on sys.path.
 
@@ -44,20 +62,14 @@ def lean_driver(folder: str, *, stubs: bool) -> Iterator[None]:
     Its folder goes first while it is imported, since it imports its own ping.py by the bare name.
     """
     path, popen = list(sys.path), subprocess.Popen
-    absent = [name for name in ("pyarrow", "numpy") if stubs and name not in sys.modules]
-    for name in absent:
-        stub = types.ModuleType(name)
-        stub.__dict__.update(bool_=bool, csv=None, __getattr__=lambda _: lambda *_: None)
-        sys.modules[name] = stub
-    sys.path.insert(0, folder)
-    subprocess.Popen = _NoVmstat  # type: ignore[assignment,misc]
-    try:
-        yield
-    finally:
-        subprocess.Popen = popen  # type: ignore[misc]
-        sys.path[:] = path
-        for name in absent:
-            del sys.modules[name]
+    with hollow("pyarrow", "numpy") if stubs else contextlib.nullcontext():
+        sys.path.insert(0, folder)
+        subprocess.Popen = _NoVmstat  # type: ignore[assignment,misc]
+        try:
+            yield
+        finally:
+            subprocess.Popen = popen  # type: ignore[misc]
+            sys.path[:] = path
 
 
 class _NoVmstat:
@@ -68,3 +80,8 @@ class _NoVmstat:
 
     def communicate(self) -> tuple[bytes, bytes]:
         return b"0 K total memory\n", b""
+
+
+with without("typing_extensions"):
+    # msgspec prefers it to typing, which is enough on every Python that sqmon supports: 1 MiB in the supervisor and in the forkserver.
+    import msgspec  # noqa: F401

@@ -7,11 +7,12 @@ import sys
 from typing import Any, MutableMapping
 
 from sqmon.errors import shown
-from sqmon.interpreter import without
+from sqmon.interpreter import hollow, without
 from sqmon.stdio import Relay
 
-with without("rich"):
-    # structlog imports rich if it can, for tracebacks that this log never shows: 4 MiB in a process that runs for months.
+with without("rich"), hollow("asyncio", "typing_extensions"):
+    # In a process that runs for months: 4 MiB of rich, for tracebacks that this log never shows, and 4 MiB of asyncio, which brings ssl,
+    # for loggers that nobody awaits. typing_extensions is for annotations, which nobody evaluates.
     import structlog
 
 get_logger = structlog.get_logger

@@ -114,9 +114,18 @@ def test_names_say_something() -> None:
 
 
 def test_service_does_not_carry_what_it_never_uses() -> None:
-    """The supervisor, which runs for months, imports neither the driver nor numpy, rich or yaml."""
-    never = "{'numpy', 'pysqream', 'rich', 'pygments', 'yaml'}"
+    """The supervisor, which runs for months, imports no driver, no network library, and nothing that only other commands need."""
+    never = "{'numpy', 'pysqream', 'rich', 'pygments', 'yaml', 'asyncio', 'ssl', 'http', 'email', 'typing_extensions', 'watchdog'}"
     code = f"import sys, sqmon.cli.main, sqmon.cli.run; print(*{never} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "\n"
+
+
+def test_workers_import_nothing_after_the_fork() -> None:
+    """What a worker needs to reach a host by its name is imported before the fork, where all workers share it."""
+    needed = "{'encodings.idna', 'stringprep', '_strptime', 'hashlib', 'msgspec', 'sqmon.worker.process'}"
+    code = f"import sys, sqmon.worker.preload; print(*{needed} - set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ran.stdout == "\n"

@@ -10,6 +10,7 @@ import sys
 import traceback
 from typing import Mapping, NoReturn, Optional, Protocol, Sequence, cast
 
+import sqmon.interpreter  # noqa: F401 - it imports msgspec before anybody else does
 from sqmon import __version__, stdio
 from sqmon.cli import exit_codes
 from sqmon.config import environment, options

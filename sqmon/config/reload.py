@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Optional, Union
+from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from sqmon.config import metrics_file
-from sqmon.config.file_watch import Watcher
 from sqmon.config.settings import Metric
 from sqmon.errors import ConfigError
+
+if TYPE_CHECKING:
+    # A megabyte that a service without a metrics file does not pay for.
+    from sqmon.config.file_watch import Watcher
 
 _QUIET_SECONDS = 0.25
 _PATIENCE_SECONDS = 2.0
@@ -43,6 +46,8 @@ class MetricsFile:
 
     def watch(self, notice: Callable[[], None]) -> str:
         """Have `notice` called, in another thread, when the file may have changed; return "" or why that takes up to a second."""
+        from sqmon.config.file_watch import Watcher  # noqa: PLC0415 - see above
+
         self._watcher = Watcher(self.path, notice)
         trouble = self._watcher.start()
         return trouble and f"{self.path}: is looked at once a second, since the kernel does not tell of changes: {trouble}"
