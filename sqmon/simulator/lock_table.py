@@ -41,7 +41,7 @@ class LockTable:
     """Each statement gets all locks that it wants, or none and waits.
 
     Waiting statements get their locks in the order in which they began to wait. A newcomer that conflicts with no lock that
-    is held doesn't wait behind them, since a lock conflicts with locks and not with wishes.
+    is held doesn't wait behind them: only locks that are held stand in its way.
     """
 
     def __init__(self, truth: Truth) -> None:
