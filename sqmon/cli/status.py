@@ -87,6 +87,9 @@ def _show(status: Status, *, healthy: bool, console: Console) -> None:
         console.print(Text(f"  {shown(problem)}", style="red"), soft_wrap=True)
     console.print()
     console.print(_table(status))
+    if status.agent is not None:
+        known = f"are read from {status.agent.positions}" if not status.agent.problem else f"are not known: {status.agent.problem}"
+        console.print(Text(f"\nThe agent's positions {shown(known)}"))
     since = f"{_local(status.started):%Y-%m-%d %H:%M:%S %Z}"
     console.print(f"\nsqmon {status.version}, process {status.pid}, since {since}", highlight=False)
 

@@ -53,6 +53,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
             bytes=int(args.retention_mb * _MIB),
             min_free_bytes=int(args.min_free_mb * _MIB),
             agent_positions=args.agent_positions,
+            has_agent=args.log_file_path is None,
+            compress=args.compress == "auto",
         ),
         sql=args.sql,
         cluster=args.cluster,

@@ -104,9 +104,17 @@ FILES = (
     Option(
         "agent_positions",
         None,
-        "the positions file of Alloy, Promtail or vlagent: what the agent is not known to have read is deleted last",
+        "the positions file of Alloy, Promtail or vlagent: what the agent is not known to have read is deleted last"
+        " (default: the one in the usual places that tells of --log_dir)",
         converters.path,
         metavar="FILE",
+    ),
+    Option(
+        "compress",
+        "auto",
+        "auto compresses sealed segments when the agent has read them, after a day, or when room is short",
+        str,
+        choices=("auto", "never"),
     ),
 )
 POLLING = (

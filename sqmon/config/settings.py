@@ -119,7 +119,16 @@ class Retention:
     bytes: int
     min_free_bytes: int
     agent_positions: Optional[Path]
-    """The positions file of the agent: segments that it is not known to have read are deleted last."""
+    """The positions file of the agent: segments that it is not known to have read are deleted last. None looks in the usual places."""
+    has_agent: bool = True
+    """Whether an agent reads the segments; in file-only mode none does."""
+    compress: bool = True
+    """Whether sealed segments are compressed."""
+
+    @property
+    def compress_after_s(self) -> float:
+        """How old a segment must be before it is compressed although nobody is known to have read it."""
+        return 24 * 3600.0 if self.has_agent else 0.0
 
 
 SqlMode = Literal["full", "masked", "none"]

@@ -10,6 +10,7 @@ from typing import Iterator, NamedTuple, Optional
 import msgspec
 
 from sqmon.storage.checksum import Checksum
+from sqmon.storage.reader import opened
 from sqmon.storage.writer import Sealed
 
 _CHUNK = 1 << 20  # bytes that are read at once
@@ -71,7 +72,7 @@ def inspect(log_dir: Path, file: str, *, thorough: bool) -> Inspected:
 def _chunks(path: Path) -> Iterator[bytes]:
     """Yield the file in pieces of whole lines, and at its end what follows the last newline, if anything."""
     rest: list[bytes] = []
-    with path.open("rb") as segment:
+    with opened(path) as segment:
         while True:
             data = segment.read(_CHUNK)
             if not data:

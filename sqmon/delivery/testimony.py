@@ -9,6 +9,7 @@ from typing import Any, Iterable, Optional
 
 import msgspec
 
+from sqmon.storage.reader import opened
 from sqmon.storage.seal import digest, stream_of
 
 _CHUNK = 1 << 20  # bytes that are read at once
@@ -59,7 +60,7 @@ class Testimony:
         """Take the events of these segments, oldest first; a segment that can't be read says nothing."""
         for file in files:
             last_polls: dict[bytes, bytes] = {}
-            with contextlib.suppress(OSError), (log_dir / file).open("rb") as segment:
+            with contextlib.suppress(OSError), opened(log_dir / file) as segment:
                 for lines in iter(lambda: segment.readlines(_CHUNK), []):
                     for line in lines:
                         if _POLL in line:

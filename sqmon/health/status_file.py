@@ -49,6 +49,15 @@ class MetricStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
     pending_bytes: int = 0
 
 
+class AgentStatus(msgspec.Struct, kw_only=True):
+    """What is known of how far the agent has read."""
+
+    positions: str
+    """The agent's positions file, "" when none was found."""
+    problem: str
+    """Why nothing is known, "" when something is."""
+
+
 class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The whole service."""
 
@@ -60,6 +69,8 @@ class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     stopped: bool = False
     problems: list[str] = []
     """What is wrong with the service itself: login paused, metrics file rejected, disk full."""
+    agent: Optional[AgentStatus] = None
+    """None until it was looked for, and where no agent reads the files."""
     metrics: list[MetricStatus] = []
     end: int
     """The generation again, as the sign that the whole status was written."""

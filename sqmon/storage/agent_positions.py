@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, NamedTuple, Optional
 
@@ -28,6 +29,60 @@ class Positions(NamedTuple):
 
 NOTHING_KNOWN = Positions({}, 0)
 """What a positions file that can't be read says."""
+
+
+_USUAL_PLACES = (
+    "var/lib/alloy/data/loki.source.file.*/positions.yml",
+    "var/lib/promtail/positions.yaml",
+    "var/lib/vlagent/vlagent-file-checkpoints.json",
+    "var/lib/vlagent/*/vlagent-file-checkpoints.json",
+)
+"""Where the agents keep their positions files when they run with the shipped configurations."""
+
+
+class AgentFile(NamedTuple):
+    """The positions file of the agent that reads a log directory."""
+
+    path: Optional[Path]
+    """None when there is none, or none that tells of this directory."""
+    positions: Optional[Positions]
+    problem: str
+    """Why nothing is known of what the agent has read, "" when something is."""
+
+
+def find(log_dir: Path, given: Optional[Path], root: Path = Path("/")) -> AgentFile:
+    """Read the positions file that was `given`, or else the first in one of the usual places that tells of `log_dir`."""
+    if given is not None:
+        positions = read_positions(given)
+        return AgentFile(given, positions, "" if positions is not None else f"{given}: {_why_not(given)}")
+    closed = ""
+    directories = {os.path.realpath(log_dir), os.path.abspath(log_dir)}  # noqa: PTH100 - links are not to be resolved
+    for path in (path for place in _USUAL_PLACES for path in _matching(root, place)):
+        try:
+            content = small_file.read(path, _LARGEST_FILE)
+        except OSError as error:
+            closed = closed or f"{path}: can't be read: {error.strerror or error}"
+            continue
+        # Asked first, because an agent that reads other files is no reason to import a parser.
+        if any(f"{directory}/".encode() in content for directory in directories):
+            positions = read_positions(path)
+            return AgentFile(path, positions, "" if positions is not None else f"{path}: {_why_not(path)}")
+    return AgentFile(None, None, closed or "no positions file of an agent in the usual places tells of this directory")
+
+
+def _matching(root: Path, place: str) -> list[Path]:
+    try:
+        return sorted(root.glob(place))
+    except OSError:
+        return []
+
+
+def _why_not(path: Path) -> str:
+    try:
+        small_file.read(path, _LARGEST_FILE)
+    except OSError as error:
+        return f"can't be read: {error.strerror or error}"
+    return "is no positions file of Alloy, Promtail or vlagent"
 
 
 def read_positions(path: Path) -> Optional[Positions]:

@@ -1,8 +1,9 @@
-"""The modes of files and directories: the service's user writes, its group (with the agent in it) reads, others see nothing."""
+"""Files and directories as the service makes them: its user writes, its group (with the agent in it) reads, others see nothing."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -30,3 +31,15 @@ def make_directory(path: Path) -> None:
 def create_file(path: Path, flags: int) -> int:
     """Create a file that must not exist yet, not even as a link, and return its descriptor; raises OSError."""
     return os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+
+
+def sync_directory(path: Path) -> None:
+    """Ask the disk to keep the names in a directory; raises OSError, except where the file system (CIFS) doesn't know that request."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)

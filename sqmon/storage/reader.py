@@ -1,42 +1,56 @@
-"""Reading streams back: forwards line by line as an agent does, backwards from the newest line, or only for certain events."""
+"""Reading streams back: forwards line by line as an agent does, backwards from the newest line, or only for certain events.
+
+A segment is known by the path that it was written under. Where it has been compressed since, `opened` finds its archive.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
-from typing import Any, Collection, Generator, Iterable, Iterator
+from typing import Any, BinaryIO, Collection, Generator, Iterable, Iterator
 
-from sqmon.storage.segment_names import in_order
+from sqmon.storage.archive import card_of, open_archive
+from sqmon.storage.segment_names import ARCHIVE, archive_of, stored
 
 _CHUNK = 1 << 20  # bytes that are read at once
 _BLOCK = 4096  # bytes that the smallest file counts for
 
 
-def segments(log_dir: Path, metric: str) -> list[Path]:
-    """Return the segments of one stream in the order in which they were written."""
+def segments(log_dir: Path, metric: str, *, archived: bool = True) -> list[Path]:
+    """Return the segments of one stream in the order in which they were written, those that are `archived` among them."""
     directory = log_dir / metric
-    return [directory / name for name in _segment_names(directory)]
+    return [directory / name for name in stored(log_dir, metric, archived=archived)]
 
 
-def all_segments(log_dir: Path) -> dict[str, list[str]]:
+def all_segments(log_dir: Path, *, archived: bool = True) -> dict[str, list[str]]:
     """Return the names of the segments of every stream of the directory, in the order in which they were written."""
-    try:
-        with os.scandir(log_dir) as entries:
-            directories = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-    except OSError:
-        return {}
-    found = {name: _segment_names(log_dir / name) for name in directories}
+    streams = _directories(log_dir)
+    if archived:
+        streams |= _directories(log_dir / ARCHIVE)
+    found = {stream: stored(log_dir, stream, archived=archived) for stream in sorted(streams)}
     return {stream: names for stream, names in found.items() if names}
 
 
-def _segment_names(directory: Path) -> list[str]:
+def _directories(path: Path) -> set[str]:
     try:
-        with os.scandir(directory) as entries:
-            # To open a pipe that somebody has put there would wait for ever.
-            return in_order(directory.name, (entry.name for entry in entries if entry.is_file(follow_symlinks=False)))
+        with os.scandir(path) as entries:
+            return {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
     except OSError:
-        return []
+        return set()
+
+
+def opened(segment: Path) -> BinaryIO:
+    """Open a segment to be read forwards, whatever its form is now.
+
+    Raises FileNotFoundError when it is gone, and OSError when it can't be read; so does every read where an archive is broken.
+    """
+    try:
+        return segment.open("rb")
+    except FileNotFoundError:
+        return open_archive(archive_of(segment))
 
 
 class StreamReader:
@@ -55,12 +69,12 @@ class StreamReader:
         paths = [path for path in segments(self._log_dir, self._metric) if path not in self._done]
         for path in paths:
             try:
-                file = path.open("rb")
+                file = opened(path)
             except FileNotFoundError:  # retention has deleted it meanwhile
                 continue
             offset = self._offsets.get(path, 0)
             with file:
-                file.seek(offset)
+                _skip(file, offset)
                 for line in file:
                     if not line.endswith(b"\n"):
                         break
@@ -78,6 +92,14 @@ class StreamReader:
                 self.torn += bool(line)
 
 
+def _skip(file: BinaryIO, offset: int) -> None:
+    if file.seekable():
+        file.seek(offset)
+        return
+    while offset > 0:
+        offset -= len(file.read(min(offset, _CHUNK))) or offset
+
+
 class BackwardReader:
     """The whole lines of files that are given newest first, from the last line to the first, within a bound.
 
@@ -85,11 +107,13 @@ class BackwardReader:
     that there can't be very many of them within the bound.
     """
 
-    def __init__(self, paths: Iterable[Path], *, max_bytes: int) -> None:
+    def __init__(self, paths: Iterable[Path], *, max_bytes: int, brief: bool = False) -> None:
+        """When that is to be `brief`, of archives of the `sqmon` stream come the lines alone that their cards repeat."""
         self.complete = False
         """Whether everything has been read, so that what was not found is not there."""
         self._paths = paths
         self._left = max_bytes
+        self._brief = brief
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the lines without their newlines. A file that can't be read is passed over and leaves the reading incomplete."""
@@ -99,8 +123,7 @@ class BackwardReader:
                 return
             after_block = max(0, self._left - _BLOCK)
             try:
-                with path.open("rb") as file:
-                    whole = yield from self._lines(file.fileno())
+                whole = yield from self._lines_of(path)
             except FileNotFoundError:  # retention has deleted it meanwhile
                 continue
             except OSError:
@@ -108,6 +131,25 @@ class BackwardReader:
             complete = complete and whole
             self._left = min(self._left, after_block)
         self.complete = complete
+
+    def _lines_of(self, path: Path) -> Generator[bytes, None, bool]:
+        try:
+            plain = path.open("rb")
+        except FileNotFoundError:
+            return (yield from self._archived_lines(path))
+        with plain:
+            return (yield from self._lines(plain.fileno()))
+
+    def _archived_lines(self, path: Path) -> Generator[bytes, None, bool]:
+        if self._brief:
+            for line in reversed(card_of(path).events):
+                self._left -= len(line) + 1
+                yield line.encode()
+            return True
+        with open_archive(archive_of(path)) as archive, tempfile.TemporaryFile() as whole:
+            shutil.copyfileobj(archive, whole, _CHUNK)
+            whole.flush()
+            return (yield from self._lines(whole.fileno()))
 
     def _lines(self, descriptor: int) -> Generator[bytes, None, bool]:
         """Yield the lines of one file, and return whether its beginning was reached."""
@@ -130,11 +172,17 @@ class BackwardReader:
 def events(path: Path, event: str) -> Iterator[bytes]:
     """Yield the lines of one segment of the `sqmon` stream that tell of `event`, oldest first; raises OSError.
 
-    The others are passed over unparsed, at some gigabytes a second.
+    The others are passed over unparsed, at some gigabytes a second. An archive is not decompressed for that: its card repeats
+    all events but polls.
     """
     wanted = b'"event":"%b"' % event.encode()
     rest = b""
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        yield from (line for line in map(_as_line, card_of(path).events) if wanted in line)
+        return
+    with file:
         while True:
             data = file.read(_CHUNK)
             if not data:
@@ -149,3 +197,7 @@ def events(path: Path, event: str) -> Iterator[bytes]:
                 start, stop = data.rfind(b"\n", 0, found) + 1, data.index(b"\n", found) + 1
                 yield data[start:stop]
                 found = data.find(wanted, stop)
+
+
+def _as_line(text: str) -> bytes:
+    return text.encode() + b"\n"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import errno
 import os
 import re
 from typing import TYPE_CHECKING
 
 from sqmon.records.encoder import MAX_LINE
+from sqmon.storage.archive import card_of
 from sqmon.storage.checksum import Checksum
-from sqmon.storage.permissions import create_file, make_directory
-from sqmon.storage.segment_names import SegmentName, in_order, newest
+from sqmon.storage.permissions import create_file, make_directory, sync_directory
+from sqmon.storage.segment_names import NO_SEGMENT, SegmentName, newest, newest_archived, stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,7 @@ def open_segment(log_dir: Path, metric: str, after: SegmentName, clock: Clock) -
     directory = log_dir / metric
     make_directory(log_dir)
     make_directory(directory)
-    last = after
+    last = after if after > NO_SEGMENT else newest_archived(log_dir, metric)  # later on, only older ones can be compressed
     for _ in range(_TRIES):
         last = max(last, newest(directory, metric))
         name = last.following(clock.time_ns())
@@ -128,18 +128,24 @@ def open_segment(log_dir: Path, metric: str, after: SegmentName, clock: Clock) -
 def newest_ns(log_dir: Path, metric: str) -> int:
     """Return the `ts` of the last whole line in the metric's segments, in nanoseconds since 1970; 0 if there is none."""
     try:
-        directory = log_dir / metric
-        for name in reversed(in_order(metric, (entry.name for entry in directory.iterdir()))):
-            with (directory / name).open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * MAX_LINE))
-                line = file.read().rpartition(b"\n")[0].rpartition(b"\n")[2]
-            match = _TS.match(line)
+        for name in reversed(stored(log_dir, metric)):
+            match = _TS.match(_last_line(log_dir / metric / name))
             if match:
                 moment = dt.datetime.fromisoformat(f"{match[1].decode()}+00:00")
                 return int(moment.timestamp()) * 10**9 + int(match[2])
     except (OSError, ValueError):
         pass
     return 0
+
+
+def _last_line(path: Path) -> bytes:
+    """Return the last whole line of a segment, or its beginning; raises OSError."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * MAX_LINE))
+            return file.read().rpartition(b"\n")[0].rpartition(b"\n")[2]
+    except FileNotFoundError:
+        return card_of(path).last_line.encode()
 
 
 def point_current(log_dir: Path, metric: str, segment: Path) -> None:
@@ -164,15 +170,3 @@ def drop_current(log_dir: Path, metric: str, segment: Path) -> None:
 
 def _target(metric: str, segment: Path) -> str:
     return f"../{metric}/{segment.name}"
-
-
-def sync_directory(path: Path) -> None:
-    """Ask the disk to keep the names in a directory; raises OSError, except where the file system (CIFS) doesn't know that request."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    finally:
-        os.close(descriptor)

@@ -71,7 +71,7 @@ def look_back(files: Iterable[Path], metrics: Collection[str], *, host_booted_ns
     stopped: set[str] = set()  # runs of the service
     last: dict[str, str] = {}  # the `ts` of the last event of each run of the service
     oldest = ""
-    reader = BackwardReader(files, max_bytes=max_bytes)
+    reader = BackwardReader(files, max_bytes=max_bytes, brief=True)
     for line in reader:
         event = _parsed(line)
         if event is None:

@@ -12,7 +12,7 @@ from sqmon.side_thread import SideThread
 from sqmon.storage.seal import Chain
 from sqmon.storage.streams import Streams
 from sqmon.storage.writer import Dropped, Sealed
-from sqmon.supervisor.sealer import Sealer
+from sqmon.supervisor.sealer import Fingerprint, Sealer
 
 STREAM = "sqmon"
 DISK_PATIENCE_SECONDS = 5.0
@@ -58,6 +58,9 @@ class EventStream:
         self._held: deque[Sealed] = deque(maxlen=_HELD)
         self._heads_at = clock.monotonic() + _HEADS_SECONDS
         self._last_sealed: dict[str, str] = {}  # by its own writer; by stream
+        self._fingerprints: dict[str, Fingerprint] = sealer.known if sealer is not None else {}
+        self.seals_told = 0
+        """How many times seals have become known, be it that one was written or that those of earlier services were found."""
         self._silences: deque[float] = deque()
         self._warning = ""
         self._tick_at = 0.0
@@ -93,6 +96,14 @@ class EventStream:
         self._last_sealed[stream] = name
         self._seal(sealed)
 
+    def fingerprint(self, file: str) -> Optional[Fingerprint]:
+        """Return what the seal of a segment says of its bytes; None unless that has been told. Any thread may ask."""
+        return self._fingerprints.get(file)
+
+    def forget(self, file: str) -> None:
+        """Forget the seal of a segment that is there no more."""
+        self._fingerprints.pop(file, None)
+
     def left(self, stream: str, run_id: str) -> None:
         """Have the segments sealed that a worker has left without doing so."""
         if self._sealer is not None:
@@ -103,6 +114,7 @@ class EventStream:
         if self._sealer is not None:
             if self._chain is None and self._sealer.heads is not None:
                 self._chain = Chain(self._sealer.heads)
+                self.seals_told += 1
                 while self._held:
                     self._seal(self._held.popleft())
             for sealed in self._sealer.take():
@@ -143,6 +155,8 @@ class EventStream:
             self._held.append(sealed)
         else:
             self.write("info", "segment_sealed", **self._chain.link(sealed))
+            self.seals_told += 1
+            self._fingerprints[sealed.file] = Fingerprint(sealed.bytes, sealed.sha256)
 
     def _report_own(self) -> None:
         self._report_refused()

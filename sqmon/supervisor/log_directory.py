@@ -7,6 +7,7 @@ from typing import Optional
 
 from sqmon.errors import SqmonError
 from sqmon.side_thread import SideThread
+from sqmon.storage.agent_positions import AgentFile
 from sqmon.storage.directory_lock import DirectoryLock
 from sqmon.storage.writer import reason_of
 from sqmon.supervisor.event_stream import EventStream
@@ -35,6 +36,11 @@ class LogDirectory:
             self._thread.offer(self._lock)
         if self._sweeper is not None:
             self._sweeper.sweep(now)
+
+    @property
+    def agent(self) -> Optional[AgentFile]:
+        """The positions file of the agent that reads the directory; None where that is not known yet, or none does."""
+        return None if self._sweeper is None else self._sweeper.agent
 
     def close(self) -> None:
         """Write the remaining events; the lock stays until the process ends."""

@@ -13,7 +13,9 @@ from sqmon.config.reload import MetricsFile
 from sqmon.config.settings import Metric, Settings
 from sqmon.errors import ConfigError
 from sqmon.health.publisher import Publisher
+from sqmon.health.status_file import AgentStatus
 from sqmon.health.systemd import SystemdNotifier
+from sqmon.storage.agent_positions import AgentFile
 from sqmon.supervisor.children import Children
 from sqmon.supervisor.event_stream import EventStream
 from sqmon.supervisor.forkserver import Forkserver
@@ -165,9 +167,14 @@ class Supervisor:
         if self._gate.paused:
             problems.append("logins are paused: the last one was refused")
         problems += filter(None, (self._events.trouble, self._directory.trouble))
-        self._health.tell([self._journal.status(child) for child in self._children], problems, stopped=stopped)
+        metrics = [self._journal.status(child) for child in self._children]
+        self._health.tell(metrics, problems, agent=_agent_status(self._directory.agent), stopped=stopped)
 
     def _password(self) -> Optional[str]:
         with contextlib.suppress(ConfigError):
             return self._settings.connection.password.read()
         return None
+
+
+def _agent_status(agent: Optional[AgentFile]) -> Optional[AgentStatus]:
+    return None if agent is None else AgentStatus(positions=str(agent.path or ""), problem=agent.problem)

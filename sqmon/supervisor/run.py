@@ -182,10 +182,11 @@ class Run:
             return self._failed.error
         if self.process.error:
             return f"could not be started: {self.process.error}"
-        return _how_ended(self.process.code)
+        return how_ended(self.process.code)
 
 
-def _how_ended(code: Optional[int]) -> str:
+def how_ended(code: Optional[int]) -> str:
+    """Return in words how a process ended: by an exit code, a signal (negative), or nobody knows (None)."""
     if code is None:
         return "ended, and the forkserver that would know how was gone before"
     if code < 0:

@@ -7,7 +7,7 @@ import functools
 import threading
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional
 
 import msgspec
 
@@ -16,7 +16,7 @@ from sqmon.side_thread import SideThread
 from sqmon.storage.reader import all_segments, events, segments
 from sqmon.storage.recount import recounted, run_of
 from sqmon.storage.seal import digest, stream_of
-from sqmon.storage.segment_names import in_order
+from sqmon.storage.segment_names import in_order, stored
 from sqmon.storage.writer import Sealed
 
 _STREAM = "sqmon"
@@ -26,6 +26,13 @@ _LOOK_BACK = 1000  # the newest segments of a stream, among which are those of a
 _CLOSE_SECONDS = 1.0
 _REST_SECONDS = 3.0
 """A worker whose supervisor was killed is gone within two seconds: only a file that nobody has touched for longer is sealed."""
+
+
+class Fingerprint(NamedTuple):
+    """What a seal says of the bytes of a segment."""
+
+    bytes: int
+    sha256: str
 
 
 class Sealer:
@@ -38,12 +45,15 @@ class Sealer:
         """Note the segments that are there, which are those of earlier services; nothing may have been written yet."""
         self._log_dir = log_dir
         self._clock = clock
-        self._earlier = all_segments(log_dir)
+        self._earlier = all_segments(log_dir, archived=False)  # none was compressed before its seal was told
+        self._earlier_events = stored(log_dir, _STREAM)
         self._sealed: deque[Sealed] = deque()  # filled by the thread, emptied by `take`
         self._ending = threading.Event()
         self._thread: SideThread[Callable[[], None]] = SideThread("sealer", lambda job: job(), room=_JOBS)
         self.heads: Optional[Mapping[str, str]] = None
         """The digest of the newest seal of each stream that earlier services have told of; None until they are known."""
+        self.known: dict[str, Fingerprint] = {}
+        """The segments of earlier services that are there and have a seal."""
 
     def start(self) -> None:
         """Begin with the segments of earlier services."""
@@ -67,12 +77,14 @@ class Sealer:
         earlier, self._earlier = self._earlier, {}
         unsealed = {f"{stream}/{name}" for stream, names in earlier.items() for name in names}
         heads: dict[str, str] = {}
-        for name in reversed(earlier.get(_STREAM, [])):
+        for name in reversed(self._earlier_events):
             if self._ending.is_set():
                 return
             newest: dict[str, str] = {}
             for seal in _seals(self._log_dir / _STREAM / name):
-                unsealed.discard(seal["file"])
+                if seal["file"] in unsealed:
+                    unsealed.remove(seal["file"])
+                    self.known[seal["file"]] = Fingerprint(seal["bytes"], seal["sha256"])
                 newest[stream_of(seal["file"])] = digest(seal)
             heads = {**newest, **heads}
         self.heads = heads
@@ -82,7 +94,7 @@ class Sealer:
                     self._count(f"{stream}/{name}")
 
     def _seal_run(self, stream: str, run_id: str, after: str) -> None:
-        names = [path.name for path in segments(self._log_dir, stream)]
+        names = [path.name for path in segments(self._log_dir, stream, archived=False)]
         if after:
             names = in_order(stream, {*names, after})
             del names[: names.index(after) + 1]

@@ -23,6 +23,7 @@ from sqmon.storage.permissions import share_with_group
 from sqmon.storage.streams import Streams, streams_of
 from sqmon.supervisor import startup_checks
 from sqmon.supervisor.absence import LOOK_BACK_BYTES, LookBack, booted_ns, look_back
+from sqmon.supervisor.archivist import Archivist
 from sqmon.supervisor.event_stream import STREAM, EventStream
 from sqmon.supervisor.forkserver import Forkserver
 from sqmon.supervisor.journal import Journal
@@ -76,7 +77,10 @@ def run(settings: Settings, *, doubts: Sequence[Outcome] = ()) -> None:
                 events.write("info", "stop", reason=str(error) or "stopped during the start-up checks")
                 events.close()
                 raise
-            sweeper = Sweeper(streams.segments, settings.retention, events, clock=clock) if streams.segments else None
+            sweeper = None
+            if streams.segments is not None:
+                archivist = Archivist(streams.segments.log_dir, events, forkserver=forkserver, selector=selector, clock=clock)
+                sweeper = Sweeper(streams.segments, settings.retention, events, archivist, clock=clock)
             directory = LogDirectory(lock, sweeper, events)
             if sealer is not None:
                 sealer.start()

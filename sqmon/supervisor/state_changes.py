@@ -38,7 +38,7 @@ def last_runs(files: Iterable[Path], metrics: Iterable[Metric], *, now_ns: int) 
         return {}
     found: dict[str, int] = {}
     oldest = _BEGINNING + utc_stamp(max(now_ns - int(max(wanted.values()) * 1e9), 0)).encode()
-    for line in BackwardReader(files, max_bytes=_LOOK_BACK_BYTES):
+    for line in BackwardReader(files, max_bytes=_LOOK_BACK_BYTES, brief=True):
         if len(found) == len(wanted) or (line.startswith(_BEGINNING) and line < oldest):
             break
         if _MARK not in line:

@@ -1,4 +1,4 @@
-"""Retention as the running service applies it: a sweep now and then, and an event for each segment that is deleted."""
+"""Retention as the running service applies it: now and then a sweep that deletes and has segments compressed, and an event for each."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Optional
 from sqmon.clock import Clock
 from sqmon.config.settings import Retention, SegmentOutput
 from sqmon.side_thread import SideThread
-from sqmon.storage.agent_positions import NOTHING_KNOWN, read_positions
-from sqmon.storage.retention import Deleted, Knowledge, RetentionLimits, active_segments, enforce, last_written_ns
+from sqmon.storage.agent_positions import NOTHING_KNOWN, AgentFile, Positions, find
+from sqmon.storage.compression import Source
+from sqmon.storage.knowledge import Knowledge
+from sqmon.storage.retention import Deleted, RetentionLimits, active_segments, enforce, last_written_ns, to_compress
 from sqmon.storage.steady_time import SteadyTime
+from sqmon.supervisor.archivist import Archivist, unread_fields
 from sqmon.supervisor.event_stream import EventStream
 
 _EVERY_SECONDS = 30.0
+_SOON_SECONDS = 2.0  # after which a new seal makes a sweep begin, since its segment may be compressed
 _SHARE = 10  # a sweep of very many segments may take at most one part in so many of the time
 _EVENTS_AT_ONCE = 500
 _CLOSE_SECONDS = 1.0
@@ -22,17 +26,30 @@ _CLOSE_SECONDS = 1.0
 class Sweeper:
     """Keeps one log directory within its limits; a side thread scans the directory and deletes."""
 
-    def __init__(self, output: SegmentOutput, retention: Retention, events: EventStream, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        output: SegmentOutput,
+        retention: Retention,
+        events: EventStream,
+        archivist: Archivist,
+        *,
+        clock: Clock,
+    ) -> None:
         self._output = output
+        self._retention = retention
         self._limits = RetentionLimits(retention.seconds, retention.bytes, retention.min_free_bytes)
-        self._positions_file = retention.agent_positions
         self._events = events
         self._clock = clock
+        self._archivist = archivist if retention.compress else None
+        self.agent: Optional[AgentFile] = None
+        """The agent's positions file, as the last sweep found it; None before the first, and in file-only mode."""
         self._time: Optional[SteadyTime] = None
-        self._next = 0.0
+        self._next = self._soon = 0.0
+        self._seals_told = 0
         self._sweeping = False
         self._deleted: deque[Deleted] = deque()  # filled by the side thread, emptied by `sweep`
-        self._thread = SideThread("sweeper", self._enforce, room=1)
+        self._due: list[Source] = []  # likewise
+        self._thread = SideThread("sweeper", self._sweep, room=1)
 
     def sweep(self, now: float) -> None:
         """Have a sweep begin when one is due, and write an event for each segment that was deleted since the last call; never waits.
@@ -41,36 +58,65 @@ class Sweeper:
         """
         for _ in range(min(len(self._deleted), _EVENTS_AT_ONCE)):
             self._tell(self._deleted.popleft())
+        if self._archivist is not None:
+            self._archivist.look(now)
+            if self._events.seals_told != self._seals_told:
+                self._next = min(self._next, self._soon)
+            if self._due and not self._sweeping:
+                due, self._due = self._due, []
+                self._archivist.offer(due)
         if now >= self._next and not self._sweeping and not self._deleted:
-            self._sweeping = True
+            self._sweeping, self._seals_told = True, self._events.seals_told
             self._thread.offer(self._limits)
 
     def close(self) -> None:
-        """Write the remaining events; a sweep that takes longer than a moment is not waited for."""
+        """Write the remaining events; neither a sweep that takes longer than a moment nor an archiver is waited for."""
+        if self._archivist is not None:
+            self._archivist.close()
         self._thread.end(_CLOSE_SECONDS)
         while self._deleted:
             self._tell(self._deleted.popleft())
 
-    def _enforce(self, limits: RetentionLimits) -> None:
+    def _sweep(self, limits: RetentionLimits) -> None:
         began = self._clock.monotonic()
         log_dir = self._output.log_dir
         self._time = self._time or SteadyTime(self._clock, last_written_ns(log_dir))
         now_ns = self._time.now_ns()
         active = active_segments(log_dir, now_ns=now_ns, lifetime_s=self._output.options.max_age_s)
-        positions = (read_positions(self._positions_file) or NOTHING_KNOWN) if self._positions_file else None
-        for deleted in enforce(log_dir, limits, active=active, now_ns=now_ns, positions=positions):
-            self._deleted.append(deleted)
+        positions = self._positions()
+        archivist = self._archivist
+        compressible = None if archivist is None or archivist.failing else archivist.takes
+        deleted = enforce(log_dir, limits, active=active, now_ns=now_ns, positions=positions, compressible=compressible)
+        self._deleted.extend(deleted)
+        if archivist is not None:
+            due = to_compress(
+                log_dir,
+                limits,
+                active=active,
+                now_ns=now_ns,
+                positions=NOTHING_KNOWN if positions is None and self._retention.compress_after_s else positions,
+                compressible=archivist.takes,
+                after_s=self._retention.compress_after_s,
+            )
+            self._due = archivist.sources(due)
         ended = self._clock.monotonic()
-        self._next = ended + max(_EVERY_SECONDS, _SHARE * (ended - began))
+        self._soon = ended + max(_SOON_SECONDS, _SHARE * (ended - began))
+        self._next = max(self._soon, ended + _EVERY_SECONDS)
         self._sweeping = False
 
+    def _positions(self) -> Optional[Positions]:
+        """Return what the agent's positions file says, None when nobody knows of one."""
+        if not self._retention.has_agent:
+            return None
+        self.agent = find(self._output.log_dir, self._retention.agent_positions)
+        if self.agent.positions is None and self._retention.agent_positions is not None:
+            return NOTHING_KNOWN
+        return self.agent.positions
+
     def _tell(self, deleted: Deleted) -> None:
-        unread: dict[str, object] = {}
-        if deleted.unread_bytes:
-            unread["not_known_to_be_read"] = deleted.unread_bytes
-        if deleted.unread is not None:
-            named = deleted.unread._asdict()
-            unread.update(target=named.pop("metric"), target_run_id=named.pop("run_id"), **named)
+        self._events.forget(deleted.file)
         # Alloy's position of a sealed segment is usually some lines short: a warning for each would hide the others.
         level = "warning" if deleted.knowledge is Knowledge.UNKNOWN else "info"
-        self._events.write(level, "segment_deleted", file=deleted.file, bytes=deleted.bytes, reason=deleted.reason, **unread)
+        archive = {"archive": deleted.archive} if deleted.archive else {}
+        unread = unread_fields(deleted.unread_bytes, deleted.unread)
+        self._events.write(level, "segment_deleted", file=deleted.file, **archive, bytes=deleted.bytes, reason=deleted.reason, **unread)

@@ -16,7 +16,11 @@ from sqmon.config.settings import SegmentOptions, SegmentOutput
 from sqmon.delivery.testimony import untold
 from sqmon.delivery.verify import Problem, Verdict, verify
 from sqmon.errors import SqmonError
+from sqmon.storage.compression import Source, compress
+from sqmon.storage.knowledge import Knowledge
+from sqmon.storage.recount import recounted
 from sqmon.storage.seal import digest
+from sqmon.storage.segment_names import archive_of
 from sqmon.storage.streams import streams_of
 from sqmon.storage.writer import Dropped
 from sqmon.supervisor import sealer as sealer_module
@@ -361,3 +365,26 @@ def test_pipe_in_the_place_of_a_file_holds_nothing_up(history: History) -> None:
 def test_what_no_range_covers_is_untold(told: list[tuple[int, int]], left: list[tuple[int, int]]) -> None:
     """Ranges may overlap and come in any order."""
     assert left == untold(5, 9, told)
+
+
+def test_archives_are_held_against_the_seals(history: History) -> None:
+    """What is compressed is proved as before; an archive that is broken, gone, or has other lines is named."""
+    whole(history)
+    before = verify(history.log_dir)
+    files = sorted(sealed_files(history.log_dir))
+    for file in files:
+        seal = recounted(history.log_dir, file)
+        compress(history.log_dir, Source(file, seal.bytes, seal.sha256, Knowledge.READ, 0, None), lambda: None)
+
+    assert before == verify(history.log_dir)
+
+    broken, gone, other = [file for file in files if file.startswith("show_cluster_nodes/")][:3]
+    paths = [archive_of(history.log_dir / file) for file in (broken, gone, other)]
+    data = paths[0].read_bytes()
+    paths[0].write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
+    paths[2].write_bytes(paths[1].read_bytes())
+    paths[1].unlink()
+
+    found = {(problem.kind, problem.file) for problem in verify(history.log_dir).problems}
+
+    assert {("unreadable", broken), ("missing", gone), ("altered", other)} <= found

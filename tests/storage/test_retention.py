@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 from sqmon.config.settings import SegmentOptions
-from sqmon.storage.agent_positions import NOTHING_KNOWN, Positions, read_positions
-from sqmon.storage.retention import Deleted, Knowledge, RetentionLimits, active_segments, enforce, last_written_ns
+from sqmon.storage.agent_positions import NOTHING_KNOWN, Positions, find, read_positions
+from sqmon.storage.compression import Source, compress
+from sqmon.storage.inventory import take_stock
+from sqmon.storage.knowledge import Knowledge, Unread
+from sqmon.storage.recount import recounted
+from sqmon.storage.retention import Deleted, RetentionLimits, active_segments, enforce, last_written_ns, to_compress
+from sqmon.storage.segment_names import archive_of
 from sqmon.storage.steady_time import SteadyTime
 from tests.support.agent_model import Agent, Kind
 from tests.support.clocks import FakeClock
@@ -365,3 +370,163 @@ def test_positions_that_cannot_be_read_are_unknown(tmp_path: Path, content: byte
         path.write_bytes(content)
 
     assert read_positions(path) is None
+
+
+def archived(log_dir: Path, *files: Path, knowledge: Knowledge = Knowledge.READ, unread: Unread | None = None) -> list[int]:
+    """Compress the files, and return the sizes of their archives."""
+    sizes = []
+    for path in files:
+        seal = recounted(log_dir, f"{path.parent.name}/{path.name}")
+        unread_bytes = 0 if knowledge <= Knowledge.READ else seal.bytes
+        sizes.append(compress(log_dir, Source(seal.file, seal.bytes, seal.sha256, knowledge, unread_bytes, unread), lambda: None))
+    return sizes
+
+
+def anything(_: str) -> bool:
+    """Every segment has a seal."""
+    return True
+
+
+def test_archives_count_and_go_like_segments(tmp_path: Path) -> None:
+    """Size counts archives and segments together, deletes the oldest first, and says which archive it was."""
+    clock = FakeClock()
+    files = five_segments(tmp_path, clock=clock)
+    plain = files[3].stat().st_size + files[4].stat().st_size
+    sizes = archived(tmp_path, *files[:3])
+    limits = RetentionLimits(max_age_s=1e12, max_bytes=plain + sizes[2])
+    deleted = enforce(tmp_path, limits, active=files[4:], now_ns=clock.now_ns)
+
+    assert names(deleted) == [path.name for path in files[:2]]
+    assert [each.bytes for each in deleted] == sizes[:2]
+    assert [each.archive for each in deleted] == [f"archive/show_locks/{path.name}.zst" for path in files[:2]]
+    assert last_written_ns(tmp_path) == clock.now_ns - DAY * 10**9
+
+
+def test_archives_are_as_old_as_their_last_line(tmp_path: Path) -> None:
+    """Age deletes archives by the time of their last line, even all of a metric."""
+    clock = FakeClock()
+    files = five_segments(tmp_path, clock=clock)
+    archived(tmp_path, *files)
+    first = enforce(tmp_path, RetentionLimits(max_age_s=3.5 * DAY), active=[], now_ns=clock.now_ns)
+    rest = enforce(tmp_path, RetentionLimits(), active=[], now_ns=clock.now_ns + 30 * DAY * 10**9)
+
+    assert names(first) == [path.name for path in files[:2]]
+    assert [each.reason for each in first + rest] == ["age"] * 5
+    assert list(tmp_path.glob("archive/*/*")) == []
+
+
+def test_archive_remembers_what_was_not_read(tmp_path: Path) -> None:
+    """With positions, an archive of which nothing was known goes last, never by age, and its deletion says what was in it."""
+    clock = FakeClock()
+    files = five_segments(tmp_path, clock=clock)
+    unread = Unread("show_locks", "run", "since", "until", 1, 5)
+    sizes = [path.stat().st_size for path in files]
+    archived(tmp_path, files[0], knowledge=Knowledge.UNKNOWN, unread=unread)
+    archived(tmp_path, files[1])
+    later = clock.now_ns + 30 * DAY * 10**9
+    by_age = enforce(tmp_path, RetentionLimits(), active=files[2:], now_ns=later, positions=NOTHING_KNOWN)
+    by_size = enforce(tmp_path, RetentionLimits(1e12, 1), active=files[2:], now_ns=later, positions=NOTHING_KNOWN)
+
+    assert names(by_age + by_size) == [files[1].name, files[0].name]
+    assert [(each.unread_bytes, each.unread) for each in by_age + by_size] == [(0, None), (sizes[0], unread)]
+
+
+def test_nothing_is_deleted_for_want_of_room_that_can_be_compressed(tmp_path: Path) -> None:
+    """As long as there is a segment to compress, size deletes neither it nor an archive; age does."""
+    clock = FakeClock()
+    files = five_segments(tmp_path, clock=clock)
+    archived(tmp_path, files[0])
+    full = RetentionLimits(max_age_s=1e12, max_bytes=1)
+
+    assert enforce(tmp_path, full, active=files[4:], now_ns=clock.now_ns, compressible=anything) == []
+
+    old = RetentionLimits(max_age_s=3.5 * DAY, max_bytes=1)
+    aged = enforce(tmp_path, old, active=files[4:], now_ns=clock.now_ns, compressible=anything)
+    archived(tmp_path, *files[2:4])
+    rest = enforce(tmp_path, full, active=files[4:], now_ns=clock.now_ns, compressible=anything)
+
+    assert [(each.reason, bool(each.archive)) for each in aged + rest] == [("age", True), ("age", False), ("size", True), ("size", True)]
+
+
+def test_segment_is_compressed_when_it_was_read_or_a_day_old_or_room_is_short(tmp_path: Path) -> None:
+    """Compressed are segments that the agent has read, then those of a day, then for want of room the oldest, and nothing twice."""
+    clock = FakeClock()
+    files = five_segments(tmp_path, clock=clock)
+    size = sum(path.stat().st_size for path in files)
+
+    def due(limits: RetentionLimits, positions: Positions | None, after_s: float) -> list[str]:
+        found = to_compress(
+            tmp_path,
+            limits,
+            active=files[4:],
+            now_ns=clock.now_ns,
+            positions=positions,
+            compressible=lambda file: not file.endswith(files[3].name),
+            after_s=after_s,
+        )
+        return [each.path.name for each in found]
+
+    assert due(ROOMY, NOTHING_KNOWN, 100 * DAY) == []
+    assert due(ROOMY, read_to_the_end(files[1:3]), 100 * DAY) == [path.name for path in files[1:3]]
+    assert due(ROOMY, NOTHING_KNOWN, 3.5 * DAY) == [path.name for path in files[:2]]
+    assert due(ROOMY, None, 0) == [path.name for path in files[:3]]
+    assert due(RetentionLimits(1e12, size), NOTHING_KNOWN, 100 * DAY) == [files[0].name]
+    assert due(RetentionLimits(1e12, 1), read_to_the_end(files[2:3]), 100 * DAY) == [path.name for path in files[:3]]
+
+    archived(tmp_path, files[0])
+
+    assert due(ROOMY, None, 0) == [path.name for path in files[1:3]]
+
+
+def test_segment_and_archive_that_a_kill_left_are_one(tmp_path: Path) -> None:
+    """If a kill left both, their bytes count, the segment is what may be compressed, and a deletion removes both."""
+    clock = FakeClock()
+    files = five_segments(tmp_path, clock=clock)
+    content = files[0].read_bytes()
+    archived(tmp_path, files[0])
+    files[0].write_bytes(content)
+    stock = take_stock(tmp_path, active=(), positions=None, proved=())
+    total = sum(path.stat().st_size for path in [*files, archive_of(files[0])])
+    os.utime(files[0], (0, 0))
+    deleted = enforce(tmp_path, RetentionLimits(), active=files[1:], now_ns=clock.now_ns)
+
+    assert (total, [f"show_locks/{path.name}" for path in files[::-1]]) == (stock.total, [each.file for each in stock.candidates])
+    assert [files[0].name] == names(deleted)
+    assert not archive_of(files[0]).exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "content"),
+    [
+        ("var/lib/alloy/data/loki.source.file.sqmon/positions.yml", 'positions:\n  ? path: {}\n    labels: "{{}}"\n  : "12"\n'),
+        ("var/lib/promtail/positions.yaml", 'positions:\n  {}: "12"\n'),
+        ("var/lib/vlagent/vlagent-file-checkpoints.json", '[{{"path":"{}","offset":12}}]'),
+    ],
+)
+def test_positions_of_a_neighbour_are_found(tmp_path: Path, place: str, content: str) -> None:
+    """The positions file of an agent on the same host is found where the shipped configurations have it, if it tells of our files."""
+    log_dir, path = tmp_path / "logs", tmp_path / place
+    path.parent.mkdir(parents=True)
+
+    assert find(log_dir, None, tmp_path).path is None
+
+    path.write_text(content.format("/elsewhere/a/a.jsonl"), "utf-8")
+
+    assert find(log_dir, None, tmp_path).path is None
+
+    segment = log_dir / "show_locks" / "x.jsonl"
+    path.write_text(content.format(segment), "utf-8")
+    found = find(log_dir, None, tmp_path)
+
+    assert (path, "") == (found.path, found.problem)
+    assert found.positions is not None
+    assert {segment: 12} == found.positions.offsets
+
+
+def test_positions_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    """A file that was given is never replaced by another, and why nothing can be read from it is told."""
+    missing, other = tmp_path / "positions.yml", tmp_path / "other"
+    other.write_text("[", "utf-8")
+
+    assert (missing, None, f"{missing}: can't be read: No such file or directory") == find(tmp_path, missing)
+    assert f"{other}: is no positions file of Alloy, Promtail or vlagent" == find(tmp_path, other).problem

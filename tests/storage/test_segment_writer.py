@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sqmon.config.settings import SegmentOptions
-from sqmon.storage.segment import newest_ns, sync_directory
+from sqmon.storage.permissions import sync_directory
+from sqmon.storage.segment import newest_ns
 from sqmon.storage.segment_names import NO_SEGMENT, SegmentName, newest, parsed
 from tests.support import ROOT
 from tests.support.clocks import FakeClock

@@ -10,6 +10,9 @@ import pytest
 
 from sqmon.clock import SystemClock, utc_stamp
 from sqmon.records.encoder import Encoder
+from sqmon.storage.compression import Source, compress
+from sqmon.storage.knowledge import Knowledge
+from sqmon.storage.recount import recounted
 from sqmon.supervisor.absence import Absence, LookBack, booted_ns, look_back
 
 SECOND = 10**9
@@ -156,3 +159,23 @@ def test_look_back_is_a_matter_of_a_moment(past: Past) -> None:
 def test_host_was_started_before_this_process() -> None:
     """The host's start is told in nanoseconds since 1970."""
     assert 0 < booted_ns(SystemClock()) < time.time_ns()
+
+
+def test_compressed_events_tell_the_same(tmp_path: Path) -> None:
+    """What is found is the same after the earlier events were compressed, whose archives are not even decompressed for that."""
+    (tmp_path / "sqmon").mkdir()
+    past = Past(tmp_path / "sqmon" / "sqmon-20261124T153050.001002Z-000001.jsonl")
+    for _ in range(3):
+        past.poll(NODES)
+    for status in ("ok", "empty", "error"):
+        past.poll(LOCKS, status)
+    past.event("stop")
+    past.run()
+    past.poll(LOCKS, "timeout")
+    found = past.look_back(LOCKS, NODES, "never_seen")
+    seal = recounted(tmp_path, f"sqmon/{past.path.name}")
+    compress(tmp_path, Source(seal.file, seal.bytes, seal.sha256, Knowledge.READ, 0, None), lambda: None)
+
+    assert not past.path.exists()
+    assert found == past.look_back(LOCKS, NODES, "never_seen")
+    assert {LOCKS, NODES} == set(found.absences)

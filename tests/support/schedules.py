@@ -16,7 +16,8 @@ from typing import Callable, NamedTuple
 
 from sqmon.config.settings import SegmentOptions
 from sqmon.storage.agent_positions import NOTHING_KNOWN, read_positions
-from sqmon.storage.retention import RetentionLimits, Unread, enforce
+from sqmon.storage.knowledge import Unread
+from sqmon.storage.retention import RetentionLimits, enforce
 from tests.support import ROOT
 from tests.support.agent_model import Agent, Kind
 from tests.support.clocks import FakeClock

@@ -69,7 +69,7 @@ class Stream:
 
 def segments(log_dir: Path) -> list[Path]:
     """The files that an agent would tail, those of each metric in the order in which they were written."""
-    return [path for directory in sorted(log_dir.glob("*/")) for path in reader.segments(log_dir, directory.name)]
+    return [path for directory in sorted(log_dir.glob("*/")) for path in reader.segments(log_dir, directory.name, archived=False)]
 
 
 def records(log_dir: Path) -> list[dict[str, Any]]:
