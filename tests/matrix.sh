@@ -12,7 +12,7 @@ mkdir "$work/source"
 if git rev-parse --git-dir >/dev/null 2>&1; then
     git ls-files -z --cached --others --exclude-standard
 else
-    find . -type f -not -path '*/.venv/*' -not -name '*.pyc' -print0
+    find . \( -type f -o -type l \) -not -path '*/.venv/*' -not -name '*.pyc' -print0
 fi | tar --null --files-from=- --ignore-failed-read --create | tar --extract --directory "$work/source"
 
 find_python() { # VERSION: prints a python that starts

@@ -41,7 +41,7 @@ LINKED = {**PAGES, "alloy/README.md": (ROOT / "alloy" / "README.md").read_text("
 GUIDES = "\n".join(text for name, text in PAGES.items() if name != "CHANGELOG.md")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_]+")
 # Of other programs, and the two that stand for any option.
-FOREIGN = {"--a_b", "--a", "--upgrade", "--ignore"}
+FOREIGN = {"--a_b", "--a", "--upgrade", "--ignore", "--create", "--no", "--find", "--read"}
 
 
 def tables(page: str, *headings: str) -> Iterator[list[str]]:
@@ -276,7 +276,7 @@ def test_changelog_has_a_place_for_the_next_change() -> None:
 def test_files_that_the_pages_name_exist() -> None:
     """Every path of the repository that the pages send people to is there."""
     ours = re.sub(r"^The facts about the others .*$", "", GUIDES, flags=re.MULTILINE)
-    named = set(re.findall(r"(?<![\w/.>-])((?:config_files|alloy|tests|benchmarks|docs|sqmon|\.ci)/[\w./-]*\w/?)", ours))
+    named = set(re.findall(r"(?<![\w/.>-])((?:config_files|alloy|tests|benchmarks|docs|sqmon|\.ci)/[\w./@-]*\w/?)", ours))
 
     assert [path for path in sorted(named - {"sqmon/sqmon-20261124T153050.001002Z-000001.jsonl"}) if not (ROOT / path).exists()] == []
 

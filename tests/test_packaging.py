@@ -151,27 +151,68 @@ def test_installed_wheel_runs(built: Built, tmp_path: Path) -> None:
     assert run(sys.executable, str(ROOT / "main.py"), "assets", "assets", cwd=tmp_path) == "assets is up to date\n"
 
 
-UNIT = ROOT / "config_files" / "systemd" / "sqmon.service"
+SYSTEMD = ROOT / "config_files" / "systemd"
+UNITS = {"sqmon.service": "/etc/sqmon/password", "sqmon@.service": "/etc/sqmon/%i.password"}
 
 
-def test_unit_reads_the_password_where_it_can_change() -> None:
+def unit_lines(name: str) -> list[str]:
+    """Return the lines of a unit without its comments."""
+    return [line for line in (SYSTEMD / name).read_text("utf-8").splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize(("name", "password"), UNITS.items())
+def test_unit_reads_the_password_where_it_can_change(name: str, password: str) -> None:
     """A credential stays what it was when the unit was started; a file of /etc is read again for each login."""
-    unit = [line for line in UNIT.read_text("utf-8").splitlines() if not line.startswith("#")]
+    unit = unit_lines(name)
 
     assert [line for line in unit if "CREDENTIAL" in line.upper()] == []
-    assert any("--password_file /etc/sqmon/password" in line for line in unit)
+    assert any(f"--password_file {password}" in line for line in unit)
+
+
+def test_unit_of_a_cluster_differs_by_its_name_alone() -> None:
+    """The unit for one of several clusters is the unit for one, with the cluster's name, files and directory."""
+    one, several = unit_lines("sqmon.service"), unit_lines("sqmon@.service")
+    ours = [line for line in several if line not in one]
+
+    assert len(several) == len(one) + 1
+    assert [line for line in ours if "%i" not in line] == []
+    assert {"Environment=SQMON_CLUSTER=%i", "EnvironmentFile=/etc/sqmon/%i.env", "LogsDirectory=sqmon/%i"} < set(ours)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_unit_is_valid_and_confined(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", UNITS)
+def test_unit_is_valid_and_confined(tmp_path: Path, name: str) -> None:
     """systemd has nothing to say against it, and finds it as little exposed as a service with a network can be."""
-    unit = tmp_path / "sqmon.service"
-    unit.write_text(re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={shutil.which('true')}", UNIT.read_text("utf-8")), "utf-8")
+    unit = tmp_path / name
+    unit.write_text(re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={shutil.which('true')}", (SYSTEMD / name).read_text("utf-8")), "utf-8")
 
     verified = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
     exposure = subprocess.run(["systemd-analyze", "security", "--offline=true", unit], capture_output=True, text=True, check=False)
 
     assert (verified.returncode, verified.stderr) == (0, "")
-    level = re.search(r"Overall exposure level for sqmon.service: (\d+\.\d)", exposure.stdout)
+    level = re.search(r"Overall exposure level for sqmon\S*.service: (\d+\.\d)", exposure.stdout)
     assert level is not None
     assert float(level[1]) <= 1.5
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("systemd-sysusers") is None, reason="needs systemd and root")
+def test_user_and_directories_are_made(tmp_path: Path) -> None:
+    """systemd makes the user and the directories, and gives the service the right to read passwords and nothing else."""
+    passwords = tmp_path / "etc" / "sqmon"
+    passwords.mkdir(parents=True)
+    for name in ("password", "prod.password", "prod.env"):
+        (passwords / name).touch(0o600)
+
+    run("systemd-sysusers", f"--root={tmp_path}", str(SYSTEMD / "sysusers.d" / "sqmon.conf"), cwd=tmp_path)
+    run("systemd-tmpfiles", f"--root={tmp_path}", "--create", str(SYSTEMD / "tmpfiles.d" / "sqmon.conf"), cwd=tmp_path)
+
+    (user,) = [line for line in (tmp_path / "etc" / "passwd").read_text("utf-8").splitlines() if line.startswith("sqmon:")]
+    name, _, uid, gid, _, home, shell = user.split(":")
+    found = {path.name: path.stat() for path in (*passwords.iterdir(), tmp_path / "var" / "log" / "sqmon")}
+    assert (name, home, shell) == ("sqmon", "/", "/usr/sbin/nologin")
+    assert {name: (oct(stat.st_mode & 0o7777), stat.st_uid, stat.st_gid) for name, stat in found.items()} == {
+        "password": ("0o640", 0, int(gid)),
+        "prod.password": ("0o640", 0, int(gid)),
+        "prod.env": ("0o600", 0, 0),
+        "sqmon": ("0o2750", int(uid), int(gid)),
+    }
