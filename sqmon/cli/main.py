@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "once": "poll once and print the records; nothing is written",
     "status": "what each metric is doing now; exit code 0 healthy, 1 degraded, 2 not running",
     "verify": "prove that the files are what the service wrote, and all of it; exit code 0 proved, 1 not",
+    "history": "what became of locks, statements and nodes, and when the monitor was blind (exit code 1)",
     "agent-config": "the configuration of Alloy (or another agent) for this installation",
     "assets": "write out what ships beside the program: agents' configurations, rules, dashboards, units",
     "schema": "the JSON schema of the metrics file",

@@ -15,7 +15,7 @@ from sqmon.lifetimes.statements import said, status_of
 from sqmon.lifetimes.wanted import conflict, wanted
 
 _WAITING = ("preparing",)
-_YOUNGEST_S = 1  # since it came into its status: before that, it may only be being compiled
+_YOUNGEST_S = 1  # since it came into its status: a younger statement may merely be being compiled
 _FRESH_NS = 10 * 10**9  # how old the newest poll of the other metric may be
 
 
@@ -84,13 +84,14 @@ class LockGraph:
             candidate = self._candidates.get(key)
             if candidate is not None and not self._blockers(candidate):
                 yield self._over(poll, key, wait, "let_in" if self._has_its_locks(candidate) else "released")
-        # A lock that was taken after the statements were listed can't have held up one of them then.
-        yield from self._blocked(poll, until_s=self._now_s)
+        # A lock that was taken after the statements were listed can't have held up one of them then. One that was held then and is still
+        # held stands in the way even of a statement that was only being compiled.
+        yield from self._blocked(poll, self._candidates, until_s=self._now_s)
 
     def statements(self, poll: Poll, members: Collection[Member], now_s: Optional[int]) -> Iterable[Line]:
         """Take the users' statements of a good poll of show_server_status; `now_s` is its time by the server's clock, in seconds."""
         self._statements, self._now_s = poll, now_s
-        self._candidates = {member.key: member for member in members if self._may_wait(member.row)}
+        self._candidates = {member.key: member for member in members if status_of(member.row).lower() in _WAITING and _wanted(member.row)}
         present = {member.key for member in members}
         fresh = self._is_fresh(poll, self._locks)
         for key, wait in [*self._waits.items()]:
@@ -100,7 +101,7 @@ class LockGraph:
             else:
                 yield self._over(poll, key, wait, "went_on" if key in present else "gone")
         if fresh:
-            yield from self._blocked(poll)
+            yield from self._blocked(poll, [key for key, member in self._candidates.items() if self._is_old(member.row)])
 
     def unfinished(self) -> Iterable[Line]:
         """Yield a line for each statement that waits, as of the newest poll."""
@@ -108,10 +109,11 @@ class LockGraph:
             for wait in self._waits.values():
                 yield self._line("statement_blocked", self._statements, wait, self._blocked_by(wait))
 
-    def _blocked(self, poll: Poll, until_s: Optional[int] = None) -> Iterable[Line]:
+    def _blocked(self, poll: Poll, keys: Iterable[Key], until_s: Optional[int] = None) -> Iterable[Line]:
         assert self._statements is not None
         new = []
-        for key, member in self._candidates.items():
+        for key in keys:
+            member = self._candidates[key]
             blockers = [] if key in self._waits else self._blockers(member, until_s)
             if blockers:
                 self._waits[key] = wait = Wait(member, self._statements, blockers)
@@ -119,9 +121,8 @@ class LockGraph:
         for wait in new:
             yield self._line("statement_blocked", poll, wait, self._blocked_by(wait))
 
-    def _may_wait(self, row: Row) -> bool:
-        if status_of(row).lower() not in _WAITING or not _wanted(row):
-            return False
+    def _is_old(self, row: Row) -> bool:
+        """Whether a statement has been in its status for so long that it is not merely being compiled."""
         since = server_seconds(row.get("statementstatusstart"))
         return self._now_s is None or since is None or self._now_s - since >= _YOUNGEST_S
 

@@ -45,6 +45,17 @@ def wanted(sql: str, database: str) -> Mapping[str, str]:
     return {}
 
 
+def touches(name: str, locked_object: str) -> bool:
+    """Return whether a name as people say it (t, public.t, master.public.t, or the object itself) means this object."""
+    if name == locked_object:
+        return True
+    path = locked_object.lower().split("$")[1:]
+    if path and path[-1] in ("insert", "update"):
+        path.pop()
+    said = name.lower().split(".")
+    return path[-len(said) :] == said
+
+
 def _locks(kind: str, path: list[str], database: str) -> Mapping[str, str]:
     within = {f"database${database}": INCLUSIVE}
     if kind == "definition":

@@ -1,0 +1,143 @@
+"""The polls of a directory's segments, joined from the records of the metrics and the events of the `sqmon` stream."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import deque
+from pathlib import Path
+from typing import Any, Collection, Iterator, Mapping, NamedTuple, Optional
+
+from sqmon.clock import stamp_ns
+from sqmon.lifetimes.polls import Poll, Row, renamed
+from sqmon.records.fold import Fold
+from sqmon.storage.reader import StreamReader
+
+_EVENTS = "sqmon"
+_GOOD = ("ok", "empty")
+_ROUNDING_NS = 1000  # durations are told in whole microseconds
+_RUNS = 100  # earlier runs of a metric that are remembered
+
+Event = Mapping[str, Any]
+
+
+class Heard(NamedTuple):
+    """An event of the service, and its poll where it tells of one that is evidence."""
+
+    event: Event
+    poll: Optional[Poll]
+
+
+class Directory:
+    """Reads what a service has written, and again what it has added since; it may be running or not.
+
+    A poll is evidence when its event says that it was good and every line that it wrote is there, which leaves out polls that failed,
+    hung or were skipped, and those whose records were dropped or deleted meanwhile.
+    """
+
+    def __init__(self, log_dir: Path, metrics: Collection[str]) -> None:
+        """`metrics` are those whose polls are wanted; of the others only the events are read."""
+        self._events = StreamReader(log_dir, _EVENTS)
+        self._metrics = {metric: _Metric(log_dir, metric) for metric in metrics}
+
+    def read(self) -> Iterator[Heard]:
+        """Yield the events that were added since the last call, in their order, each with its poll."""
+        for event in self._events.read():
+            metric = self._metrics.get(event.get("target", ""))
+            poll = None
+            if metric is not None and event.get("event") == "poll":
+                with contextlib.suppress(KeyError, TypeError, ValueError):  # a line that somebody else has written
+                    poll = metric.poll(event)
+            yield Heard(event, poll)
+
+
+class _Metric:
+    """The polls of one metric."""
+
+    def __init__(self, log_dir: Path, metric: str) -> None:
+        self._name = metric
+        self._lines = _Lines(log_dir, metric)
+        self._run = ""
+        self._fold = Fold()
+        self._ended_ns: Optional[int] = None
+
+    def poll(self, event: Event) -> Optional[Poll]:
+        """Return the poll that the event tells of, None when it is no evidence."""
+        run_id = event["target_run_id"]
+        if run_id != self._run:
+            self._run, self._fold, self._ended_ns = run_id, Fold(), None
+        if event["status"] not in _GOOD:
+            return None
+        rows = self._rows(event)
+        if rows is None:
+            return None
+        began_ns, ended_ns = self._instants(event, rows)
+        self._ended_ns = ended_ns
+        if began_ns is None:
+            return None
+        return Poll(self._name, run_id, event["poll"], began_ns, ended_ns, renamed(self._name, rows))
+
+    def _rows(self, event: Event) -> Optional[list[Row]]:
+        """The rows of a good poll, None when not all of them are known."""
+        first = event.get("first_seq")
+        lines = [] if first is None else self._lines.between(event["target_run_id"], first, event["last_seq"], event["ts"])
+        if event.get("digest") is None:
+            return lines if lines is not None and len(lines) == event["rows"] else None
+        if lines is None:
+            self._fold = Fold()
+            return None
+        if lines:
+            self._fold.take(lines)
+        elif event.get("key"):
+            self._fold.clear()
+        return list(self._fold.rows) if self._fold.whole and self._fold.digest == event["digest"] else None
+
+    def _instants(self, event: Event, rows: list[Row]) -> tuple[Optional[int], int]:
+        """Between when the server answered. Where the event doesn't say when the poll began, its first row or the poll before does."""
+        if event.get("began"):
+            began_ns = stamp_ns(event["began"])
+            return began_ns, began_ns + math.ceil(event["duration_ms"] * 1e6) + _ROUNDING_NS
+        began = stamp_ns(rows[0]["ts"]) if rows and "change" not in rows[0] else self._ended_ns
+        return began, stamp_ns(event["ts"])
+
+
+class _Lines:
+    """The lines of one metric, read once from the first to the last."""
+
+    def __init__(self, log_dir: Path, metric: str) -> None:
+        self._reader = StreamReader(log_dir, metric)
+        self._records: Iterator[dict[str, Any]] = iter(())
+        self._head: Optional[dict[str, Any]] = None
+        self._runs: deque[str] = deque(maxlen=_RUNS)
+
+    def between(self, run_id: str, first_seq: int, last_seq: int, told: str) -> Optional[list[Row]]:
+        """Return these lines of a run, None unless all of them are there; `told` is the `ts` of the event that tells of them."""
+        if run_id not in self._runs:
+            self._runs.append(run_id)
+        found: list[Row] = []
+        while True:
+            head, self._head = self._head or self._next(), None
+            if head is None:
+                break
+            if head["run_id"] != run_id:
+                # Lines of an earlier run that nobody told of are passed over; those of a later one wait for their event.
+                if head["run_id"] in self._runs or head["ts"] < told:
+                    continue
+                self._head = head
+                break
+            if head["seq"] > last_seq:
+                self._head = head
+                break
+            if head["seq"] >= first_seq:
+                found.append(head)
+            if head["seq"] == last_seq:
+                break
+        return found if len(found) == last_seq - first_seq + 1 else None
+
+    def _next(self) -> Optional[dict[str, Any]]:
+        """The next line; at the end of what was there, what was added since."""
+        record = next(self._records, None)
+        if record is None:
+            self._records = self._reader.read()
+            record = next(self._records, None)
+        return record
