@@ -21,7 +21,7 @@ def stamp_ns(stamp: str) -> int:
     """Return the nanoseconds since 1970 that `utc_stamp` made this of; raises ValueError for anything else."""
     match = _STAMP.fullmatch(stamp)
     if match is None:
-        raise ValueError(f"{stamp!r} is no time of a record")
+        raise ValueError(f"{stamp!r} is not the time of a record")
     moment = dt.datetime.fromisoformat(f"{match[1]}+00:00")
     return (moment - _EPOCH) // dt.timedelta(seconds=1) * 10**9 + int(match[2])
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.support import chaos
 from tests.support.collector import Collector
 
 
@@ -57,3 +58,8 @@ def test_collector_reads_what_was_removed(tmp_path: Path) -> None:
         collector.read()
 
         assert {("show_locks", "r", 1): 1} == collector.seen
+
+
+def test_chaos() -> None:
+    """For a minute everything breaks at random: nothing is lost or doubled without a word, and the service is well afterwards."""
+    assert chaos.run(seed=1, seconds=60).holds

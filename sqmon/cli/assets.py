@@ -97,7 +97,7 @@ def _present(directory: Path, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _content(path: Path) -> Optional[bytes]:
-    """Return what a file holds; None for what is no regular file of the size of ours, or can't be read."""
+    """Return what a file holds; None for what is not a regular file of the size of ours, or can't be read."""
     try:
         return None if path.is_symlink() else small_file.read(path, _LARGEST)
     except OSError:

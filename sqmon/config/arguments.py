@@ -64,7 +64,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 
 def _output_of(args: argparse.Namespace) -> Output:
-    """Return where lines go: a --log_file_path that is no directory makes it one file."""
+    """Return where lines go: a --log_file_path that is not a directory makes it one file."""
     max_bytes, buffer_bytes = int(args.segment_mb * _MIB), int(args.buffer_mb * _MIB)
     place: Optional[str] = args.log_file_path
     # Path.is_dir() raises where a directory on the way is closed to us.

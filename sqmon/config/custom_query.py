@@ -50,7 +50,7 @@ def _check(query: str, allowed: Collection[str]) -> None:
     if len(query) > _LONGEST:
         raise ValueError(f"has more than {_LONGEST} characters")
     if any(not character.isprintable() and character not in "\t\r\n" for character in query):
-        raise ValueError("holds a control character, or one that is no text")
+        raise ValueError("holds a control character, or one that is not text")
     tokens = _tokens(query)
     while tokens and tokens[-1] == ";":
         tokens.pop()

@@ -35,7 +35,7 @@ def set_defaults(parser: argparse.ArgumentParser, groups: Mapping[str, Sequence[
 
 
 def unknown(environ: Mapping[str, str]) -> list[str]:
-    """Return a warning for each name in the environment that looks like ours and is no option's."""
+    """Return a warning for each name in the environment that looks like ours and is not the name of an option."""
     every = [option for group in options.GROUPS.values() for option in group]
     names = [*(option.name for option in every), *(option.alias for option in every if option.alias), *_OTHERS]
     known = [name.upper() for name in names]
@@ -46,7 +46,7 @@ def unknown(environ: Mapping[str, str]) -> list[str]:
             continue
         nearest = difflib.get_close_matches(rest, known, n=1)
         hint = f"; did you mean {_PREFIX}{nearest[0]}?" if nearest else ""
-        warnings.append(f"{name} in the environment is no option and is ignored{hint}")
+        warnings.append(f"{name} in the environment is not an option and is ignored{hint}")
     return warnings
 
 

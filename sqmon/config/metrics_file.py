@@ -142,7 +142,7 @@ def _metric(name: str, value: Any, query_timeout: Optional[float]) -> Metric:
     if name in RESERVED:
         raise ConfigError([f": {RESERVED[name]}; choose another name"])
     if not _NAME.match(name):
-        raise ConfigError([": is no metric name; use lower-case letters, digits and _, a letter first, at most 64 in all"])
+        raise ConfigError([": is not a metric name; use lower-case letters, digits and _, a letter first, at most 64 in all"])
     entry = _entry(value)
     problems = []
     interval = timeout = None
@@ -226,7 +226,7 @@ def _refusal(name: str, entry: Entry) -> str:
 def _query_refusal(query: str, allowed: list[str]) -> str:
     for function in allowed:
         if not _NAME.match(function):
-            return f".allow_functions: {_shown(function)} is no name of a function in lower case"
+            return f".allow_functions: {_shown(function)} is not the name of a function in lower case"
         if read_only.state_change(function):
             return f".allow_functions: {function} {read_only.state_change(function)}, so it is never polled"
     problem = custom_query.problem(query, allowed)
@@ -238,7 +238,7 @@ def _unknown_or_incomplete(name: str) -> str:
     if function is None:
         nearest = catalogue.nearest(name)
         hint = f"did you mean {nearest}?" if nearest else 'for a query of your own give {"interval": ..., "query": "select ..."}'
-        return f": is no known function; {hint}"
+        return f": is not a known function; {hint}"
     if function.arguments:
         query = f"select {name}({function.arguments});"
         return f': needs arguments; give {{"interval": {function.interval:g}, "query": "{query}"}}'

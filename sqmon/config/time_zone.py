@@ -27,4 +27,4 @@ def zone_of(name: str) -> Zone:
     try:
         return ZoneInfo(name)
     except (KeyError, OSError, ValueError):
-        raise ValueError(f"{name!r} is no time zone that this system knows (package tzdata); UTC and +02:00 work everywhere") from None
+        raise ValueError(f"{name!r} is not a time zone that this system knows (package tzdata); UTC and +02:00 work everywhere") from None

@@ -64,15 +64,15 @@ _ADVICE = (
     (
         "not a server picker port",
         AddressError,
-        "this is no server picker; leave out --clustered, or give the picker's port (usually {picker})",
+        "this is not a server picker; leave out --clustered, or give the picker's port (usually {picker})",
     ),
-    ("server version - ", AddressError, "this is no worker port; a server picker needs --clustered, another service another --port"),
+    ("server version - ", AddressError, "this is not a worker port; a server picker needs --clustered, another service another --port"),
     ("SSL port with use_ssl = False", AddressError, "this port speaks TLS; give --use_ssl"),
     ("non ssl sqreamd port", AddressError, "this port does not speak TLS; leave out --use_ssl, or give the TLS port (usually 5100)"),
     ("0 returned by socket", DatabaseError, "the server closed the connection"),
     ("TLS/SSL connection has been closed", DatabaseError, "the server closed the connection"),
     ("Connection reset by peer", DatabaseError, "the server cut the connection"),
-    ("Name or service not known", AddressError, "there is no host of that name (--host)"),
+    ("Name or service not known", AddressError, "no host has that name (--host)"),
     ("Temporary failure in name resolution", DatabaseError, "the host name can't be looked up just now (--host)"),
 )
 

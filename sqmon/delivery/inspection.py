@@ -31,7 +31,7 @@ class Fault(NamedTuple):
     """What is wrong with a line, and the seq of that line, or of the last one before it that has a seq."""
 
     kind: str
-    """`broken` (it is no record) or `backwards` (its `ts` is not later than that of the line before it)."""
+    """`broken` (it is not a record) or `backwards` (its `ts` is not later than that of the line before it)."""
     seq: int
 
 

@@ -149,7 +149,7 @@ def _stream_verdict(stream: str, found: list[Inspected], testimony: Testimony, s
 
 
 def _faults(found: list[Inspected]) -> Iterator[Problem]:
-    texts = {"broken": "the line after this seq is no record", "backwards": "its ts is not later than that of the line before it"}
+    texts = {"broken": "the line after this seq is not a record", "backwards": "its ts is not later than that of the line before it"}
     for each in found:
         for fault in each.faults:
             yield Problem(fault.kind, each.sealed.file, "", fault.seq, fault.seq, texts[fault.kind])

@@ -70,7 +70,7 @@ class PrometheusExporter:
         try:
             self._server = ScrapeServer(address, port)
         except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "this is no address"
+            reason = error.strerror if isinstance(error, OSError) else "this is not an address"
             raise SqmonError(f"--metrics_port {port}: can't listen on {address}: {reason}") from None
         self._server.set_app(make_wsgi_app(registry))
         self._server.start()

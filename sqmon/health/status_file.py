@@ -87,7 +87,7 @@ class StatusFile:
         self._descriptor: Optional[int] = None
 
     def write(self, status: Status) -> None:
-        """Overwrite the file; a failure is no reason to stop anything and is remembered as `trouble`."""
+        """Overwrite the file; a failure stops nothing and is remembered as `trouble`."""
         data = msgspec.json.encode(status)
         try:
             descriptor = self._open()

@@ -38,7 +38,7 @@ def renamed(metric: str, rows: Iterable[Row]) -> list[Row]:
 
 
 def server_seconds(value: object) -> Optional[int]:
-    """Return a time of the server's clock as seconds since 1970 in the server's own zone, None for what is no time."""
+    """Return a time of the server's clock as seconds since 1970 in the server's own zone, None for what is not a time."""
     found = moment(value)
     return None if found is None else int((found.replace(tzinfo=None, microsecond=0) - _EPOCH).total_seconds())
 

@@ -45,7 +45,7 @@ class Instants:
         self._known: dict[Hashable, Optional[tuple[float, float]]] = {}
 
     def of(self, values: set[Hashable]) -> Mapping[Hashable, Optional[tuple[float, float]]]:
-        """Return for each value the later and the earlier time that it can mean, None for what is no time.
+        """Return for each value the later and the earlier time that it can mean, None for what is not a time.
 
         The two differ only within an hour that the clock goes through twice.
         """
@@ -77,11 +77,11 @@ class Moment:
         self._today: Optional[dt.date] = None
 
     def ages(self, values: Values) -> Values:
-        """Return whole seconds since each of `values`, None for what is no time; below zero when the server's clock or zone differs."""
+        """Return whole seconds since each of `values`, None for what is not a time; below zero when the server's clock or zone differs."""
         ages = self._ages
         try:
             fresh = set(values).difference(ages)
-        except TypeError:  # an array in such a column can't be hashed, and is no time
+        except TypeError:  # an array in such a column can't be hashed and is not a time
             return [None] * len(values)
         if fresh:
             instants = self._instants.of(fresh)

@@ -41,7 +41,7 @@ def act(victim: Victim, fault: Fault, proceed: Callable[[], None]) -> None:
     elif fault.action == "error":
         victim.reply({"error": fault.error})
     elif fault.action == "garbage":
-        # The first byte is no protocol version, so that no client can take it for an answer.
+        # The first byte is not a protocol version, so that no client can take it for an answer.
         victim.transport.write(b"\xff" + random.Random(0).randbytes(GARBAGE_BYTES - 1))
         victim.block()
     else:

@@ -21,7 +21,7 @@ ANSWER_SECONDS = 30.0
 class Simulator(Orders):
     """A SQreamDB worker, and what stands around it, on loopback; a context manager.
 
-    A port of 0 is any free port, None is no such listener; the attributes of the same names tell the numbers.
+    A port of 0 is any free port, None means no such listener; the attributes of the same names tell the numbers.
     `picker_port` hands out the worker's plain port, `picker_tls_port` its TLS port, over TLS to a client that begins with it.
     `contention` and what follows it are described by Life.
     """

@@ -16,7 +16,7 @@ _FOR_GOOD = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAME
 
 def refuse_irregular(path: Path) -> None:
     """Raise SqmonError when something else than a regular file is at `path`; nothing is made or opened."""
-    # Of the path as it was given: the target of a link to a pipe, as of /dev/stdout, has a name but is no path.
+    # Of the path as it was given: the target of a link to a pipe, as of /dev/stdout, has a name but is not a path.
     if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - those of Path may raise
         raise SqmonError(f"{path}: is not a regular file; give a file, or a directory with / at its end (--log_file_path)")
 

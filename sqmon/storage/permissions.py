@@ -14,7 +14,7 @@ FILE_MODE = 0o640
 def share_with_group() -> None:
     """Give everything that this process and its children create from now on the modes above, whatever the umask was.
 
-    A later chmod is no substitute: some file systems (CIFS) refuse it, and it can remove the setgid bit.
+    A later chmod does not replace it: some file systems (CIFS) refuse it, and it can remove the setgid bit.
     """
     os.umask(0o777 & ~DIRECTORY_MODE)
 

@@ -138,7 +138,7 @@ def test_once_without_a_file_polls_the_five(simulator: Simulator, tmp_path: Path
     ("words", "line"),
     [
         (["shutdown_server"], "METRIC: shutdown_server: shuts the server down, so it is never polled"),
-        (["show_lokcs"], "METRIC: show_lokcs: is no known function; did you mean show_locks?"),
+        (["show_lokcs"], "METRIC: show_lokcs: is not a known function; did you mean show_locks?"),
     ],
 )
 def test_once_refuses_what_is_not_polled(simulator: Simulator, tmp_path: Path, words: list[str], line: str) -> None:
@@ -176,7 +176,7 @@ def test_once_with_nothing_to_poll(tmp_path: Path) -> None:
 
 def test_misspelt_variable_is_told(simulator: Simulator, tmp_path: Path) -> None:
     """A misspelt variable is a warning, of `check` among its outcomes and of other commands on stderr."""
-    told = "SQMON_HOTS in the environment is no option and is ignored; did you mean SQMON_HOST?"
+    told = "SQMON_HOTS in the environment is not an option and is ignored; did you mean SQMON_HOST?"
     checked = ended("check", "--offline", cwd=tmp_path, SQMON_HOTS="h")
     once = ended("once", *address(simulator), "show_version", cwd=tmp_path, SQMON_HOTS="h")
 

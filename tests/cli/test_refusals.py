@@ -65,7 +65,7 @@ def refused(place: Path, end: Ended) -> Refused:
     [
         ("", 'metrics.json: is empty; write for example {"show_locks": 2}'),
         ("{}", 'metrics.json: names no metric; write for example {"show_locks": 2}'),
-        ('{"show_lokcs": 2}', "metrics.json: show_lokcs: is no known function; did you mean show_locks?"),
+        ('{"show_lokcs": 2}', "metrics.json: show_lokcs: is not a known function; did you mean show_locks?"),
         ('{"show_locks": -2}', "metrics.json: show_locks: -2 must be greater than 0"),
         ('{"show_locks": 0}', "metrics.json: show_locks: 0 must be greater than 0"),
         ('{"show_locks": "soon"}', "metrics.json: show_locks: 'soon' is not a number of seconds"),
@@ -93,12 +93,12 @@ def test_metrics_file_that_is_not_there(everything: Simulator, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "listener", "cause"),
     [
-        (["--host", "no-such-host.invalid"], "worker", "there is no host of that name (--host)"),
+        (["--host", "no-such-host.invalid"], "worker", "no host has that name (--host)"),
         (["--database", "mister"], "worker", "Database mister no longer exists"),
         (["--user", "nobody"], "worker", "Login failure: role 'nobody' doesn't exist"),
         (["--service", "nothing"], "worker", "Login failure: There are no instances subscribed to the requested service."),
-        (["--clustered"], "worker", "this is no server picker; leave out --clustered, or give the picker's port (usually 3108)"),
-        ([], "picker", "this is no worker port; a server picker needs --clustered, another service another --port"),
+        (["--clustered"], "worker", "this is not a server picker; leave out --clustered, or give the picker's port (usually 3108)"),
+        ([], "picker", "this is not a worker port; a server picker needs --clustered, another service another --port"),
         (
             ["--clustered", "--use_ssl"],
             "picker",

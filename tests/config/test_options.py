@@ -234,9 +234,9 @@ def test_misspelt_names_in_the_environment_are_told() -> None:
     assert environment.unknown(
         {"SQMON_HOTS": "h", "SQMON_XYZZY": "1", "SQMON_PORT": "5", "SQMON_JSON": "1", "HOME": "/", "SQMON_": ""}
     ) == [
-        "SQMON_ in the environment is no option and is ignored",
-        "SQMON_HOTS in the environment is no option and is ignored; did you mean SQMON_HOST?",
-        "SQMON_XYZZY in the environment is no option and is ignored",
+        "SQMON_ in the environment is not an option and is ignored",
+        "SQMON_HOTS in the environment is not an option and is ignored; did you mean SQMON_HOST?",
+        "SQMON_XYZZY in the environment is not an option and is ignored",
     ]
 
 

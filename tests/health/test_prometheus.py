@@ -68,7 +68,7 @@ def test_taken_metrics_port_is_one_clear_line(simulator: Simulator, tmp_path: Pa
 
 def test_address_that_is_none_is_one_clear_line() -> None:
     """An address that no resolver takes is an error for people."""
-    with pytest.raises(SqmonError, match=r"^--metrics_port 9188: can't listen on a\.\.b: this is no address$"):
+    with pytest.raises(SqmonError, match=r"^--metrics_port 9188: can't listen on a\.\.b: this is not an address$"):
         PrometheusExporter("a..b", 9188)
 
 

@@ -70,7 +70,7 @@ def test_database_that_is_waited_for_extends_the_start(tmp_path: Path) -> None:
     """systemd would end a start that takes longer than 90 s, so each attempt asks for more time."""
     with manager(tmp_path) as messages, socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        words = ["--port", str(nobody.getsockname()[1]), "--startup_timeout", "1.5", "--log_dir", "logs", "--loki_port", "1"]
+        words = ["--port", str(nobody.getsockname()[1]), "--startup_timeout", "5", "--log_dir", "logs", "--loki_port", "1"]
         ended("run", "--host", "127.0.0.1", *words, cwd=tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify"))
 
         assert messages.recv(4096) == b"EXTEND_TIMEOUT_USEC=90000000"
