@@ -1,4 +1,4 @@
-"""The errors that are the user's or the world's, not ours: each is one line that says what is wrong and what to do."""
+"""Errors caused by the user or the environment rather than by a bug: each is one line that says what is wrong and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sqmon changes in the interpreter it runs in, each change with its reason, and nowhere else."""
+"""All changes that sqmon makes to the interpreter it runs in, each with its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log for people, on stderr: coloured lines on a terminal, one JSON object a line elsewhere."""
+"""The log for people, on stderr: colored lines on a terminal, otherwise one JSON object per line."""
 
 from __future__ import annotations
 

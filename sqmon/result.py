@@ -1,4 +1,4 @@
-"""What a statement returned, column by column: the one thing that passes from the driver to the records."""
+"""The result of a statement, column by column: what the database wing hands to the records wing."""
 
 from __future__ import annotations
 

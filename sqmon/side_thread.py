@@ -1,4 +1,4 @@
-"""A thread beside the main one that works off a bounded queue."""
+"""A thread beside the main one that drains a bounded queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The standard streams: all three are open, and nothing waits for the reader of stderr."""
+"""The standard streams: all three are kept open, and writing to stderr never blocks the service."""
 
 from __future__ import annotations
 

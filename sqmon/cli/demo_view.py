@@ -1,4 +1,4 @@
-"""What a service writes, as it writes it: a table that lives on a terminal, plain lines elsewhere."""
+"""A live view of what a service writes: a table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

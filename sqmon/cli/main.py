@@ -1,4 +1,4 @@
-"""The command line: `sqmon [COMMAND] [OPTIONS]`, and what each way of failing means as an exit code."""
+"""The command line: `sqmon [COMMAND] [OPTIONS]`, and the mapping of failures to exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sqmon run`: the service."""
+"""`sqmon run`: reads the options, sets up the log, and runs the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sqmon verify`: whether the files of a service are what it wrote, and all of it."""
+"""`sqmon verify`: checks that the files of a service are complete and unaltered."""
 
 from __future__ import annotations
 

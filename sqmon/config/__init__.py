@@ -1,1 +1,1 @@
-"""What the operator says: settings, options, the metrics file and what it may poll, as frozen values."""
+"""The configuration: options, settings and the metrics file, checked and turned into frozen values."""

@@ -1,4 +1,4 @@
-"""Values made of the texts of options; a text that makes none is refused with what would be right.
+"""Converters of option texts to values; each refuses a wrong text with a hint at what would be right.
 
 Each function raises argparse's error for the command line, whose text continues the name of the option.
 """

@@ -1,4 +1,4 @@
-"""A watch on one file, which notices every way in which what its path leads to may change."""
+"""A watch on one file that notices every change of it, of the directories that lead to it, and of links on the way."""
 
 from __future__ import annotations
 

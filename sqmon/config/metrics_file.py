@@ -1,4 +1,4 @@
-"""The metrics file: which functions are polled, read whole and refused whole."""
+"""The parser of the metrics file: a file with a mistake is refused as a whole, and every mistake is named with its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON schema of the metrics file, for editors and for whoever checks files before they reach a host."""
+"""The JSON schema of the metrics file, for editors and for checks before a file reaches a host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the password of a login comes from."""
+"""The source of the password: a file, the environment or an option, read again at each login."""
 
 from __future__ import annotations
 

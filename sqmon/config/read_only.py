@@ -1,4 +1,4 @@
-"""Functions that only read, and what the others are known to change."""
+"""The functions that a query may call because they only read, and what the other known functions would change."""
 
 from __future__ import annotations
 

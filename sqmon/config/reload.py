@@ -1,4 +1,4 @@
-"""The metrics file of a service: read whole at the start, and again when it may have changed; believed only when it is valid."""
+"""The reloading of the metrics file: it is read again when it may have changed, and takes effect only if it is valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of one run, as frozen values that are made once and handed on in pieces."""
+"""The settings of one run, as frozen values that are made once and passed on in pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small files that are read whole, without ever waiting for somebody to write."""
+"""Reading of small regular files that never blocks: pipes, devices and large files are refused."""
 
 from __future__ import annotations
 

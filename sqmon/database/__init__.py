@@ -1,1 +1,1 @@
-"""The one wing that knows pysqream: a login, a statement, its rows, and every failure in words."""
+"""Everything that knows pysqream: login, statements, decoding of results, and errors explained."""

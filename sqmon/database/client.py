@@ -1,4 +1,4 @@
-"""The one place that knows pysqream: a login, a statement, its rows, and a clean end to each of them.
+"""The client of SQreamDB: one login, one statement at a time, and a clean end to each, on top of pysqream.
 
 pysqream has no timeouts after connecting, sends pings from threads that keep a process alive, wraps the server's error texts, takes some
 of them for success, and talks to the network from finalizers. The remedies sit on the three seams that 5.0.0 and 6.3.0 share: the raw

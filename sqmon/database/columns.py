@@ -1,4 +1,4 @@
-"""Columns whose values are decoded a slice at a time, when they are taken; each part of a column came in one chunk."""
+"""Columns that are decoded lazily, one slice at a time."""
 
 from __future__ import annotations
 

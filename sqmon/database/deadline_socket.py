@@ -1,4 +1,4 @@
-"""Sockets that answer before a deadline or fail, all those of one connection together, whatever the driver above them does."""
+"""Sockets with a deadline: all sockets of a connection answer before it or fail together, whatever the driver does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pysqream's column buffers, kept as they came and decoded a slice at a time.
+"""The decoding of pysqream's column buffers, which are kept as they arrived and decoded one slice at a time.
 
 pysqream does the login, the statement, the frames and the errors. From each chunk that it fetches it would make a list of tuples, value
 by value. Instead, the buffers are kept, and a slice of a column is decoded in one go; what the wire says of a type holds for all values

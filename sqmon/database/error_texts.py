@@ -1,4 +1,4 @@
-"""What is wrong, where, and what to do: the words for whatever a driver raises."""
+"""The texts of database errors: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 

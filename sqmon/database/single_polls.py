@@ -1,4 +1,4 @@
-"""One poll of each of several metrics, of which a failing one keeps none of the others from theirs."""
+"""One poll of each of several metrics, where a failing metric does not stop the others; used by `check` and `once`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Proof that every line is where it should be, and the transport of lines to other places."""
+"""The proof of delivery: whether every line is whole in the files, and in Loki exactly once."""

@@ -1,4 +1,4 @@
-"""One segment read from its first byte to its last: its figures, its runs of seq, and what is wrong with its lines."""
+"""The inspection of one segment: its counts, its ranges of seq, and what is wrong with its lines."""
 
 from __future__ import annotations
 

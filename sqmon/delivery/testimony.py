@@ -1,4 +1,4 @@
-"""What the `sqmon` stream says of the files beside it: seals, deletions, losses, and which records were written."""
+"""What the events of the `sqmon` stream claim about the other files: seals, deletions, losses, and the records written."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How the service is, for outsiders: the status file, Prometheus, systemd."""
+"""The health of the service as outsiders see it: the status file, the Prometheus exporter, systemd."""

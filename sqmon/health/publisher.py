@@ -1,4 +1,4 @@
-"""The publisher of the service's health: `status.json` for `sqmon status`, signs of life for systemd, gauges for Prometheus."""
+"""The publisher of the service's health: `status.json` for `sqmon status`, keep-alives for systemd, gauges for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The status file, `status.json`: what every metric is doing now, for readers outside the service.
+"""The status file, `status.json`: the current state of every metric, for readers outside the service.
 
 The file is overwritten in place and padded to its first size, which works on a full disk, when the status matters most. A reader therefore
 checks that the writer was done; no agent tails this file.

@@ -1,1 +1,1 @@
-"""Everything that crosses a process boundary: start arguments, reports, and what start-up checks ask and answer."""
+"""Everything that crosses a process boundary: start arguments, reports, orders, and the messages of start-up checks."""

@@ -1,4 +1,4 @@
-"""What the start-up checks are asked, and what they answer."""
+"""The messages of the start-up checks: the questions to the probe, and its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders to the forkserver, and its answers."""
+"""The messages between the supervisor and the forkserver: orders to fork a process, and the answers."""
 
 from __future__ import annotations
 

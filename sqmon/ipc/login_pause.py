@@ -1,4 +1,4 @@
-"""The pause after a refused login, kept where the next start of the service finds it.
+"""The note of a pause after a refused login, which outlasts the service so that its next start observes the pause.
 
 systemd restarts a service that fails every ten seconds, and five refused logins lock the role. Whoever was refused, the probe of the
 start-up checks or a worker, writes the note itself: it knows the password that it used, and a slow disk holds only a process that is

@@ -1,4 +1,4 @@
-"""What a worker tells the supervisor, over its pipe: small messages; nothing comes back."""
+"""The reports of a worker to the supervisor: small messages over a socket, in one direction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker is told at its start, and by which names the supervisor calls modules that it must not import itself."""
+"""The start arguments of a worker, and the modules that the supervisor starts by name because it must not import them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is there, poll by poll: the members of one metric, with the bounds of when each came and went."""
+"""The members of one metric over its polls, with bounds on when each appeared and disappeared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Restarts of the server: its statements' numbers begin again, and nothing that was there before lives on."""
+"""The detection of server restarts: statement ids begin again, and everything from before has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server's clock as polls measure it: how far it is from this host's, and how certain that is."""
+"""The server's clock as the polls measure it: its offset from this host's clock, with bounds."""
 
 from __future__ import annotations
 

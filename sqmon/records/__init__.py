@@ -1,1 +1,1 @@
-"""Rows become lines: values, computed columns, names, truncation and encoding; no I/O."""
+"""Rows become lines: values, computed columns, masking, truncation and encoding, without any I/O."""

@@ -1,4 +1,4 @@
-"""Change-only emission: which rows of a poll came and went, and a digest of the whole set for those who fold the changes again."""
+"""Change-only emission: the rows that a poll added or removed, and a digest of the whole set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of each poll again, from the lines of a metric: the other side of change-only emission."""
+"""The inverse of change-only emission: the full rows of each poll, rebuilt from the lines of a metric."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of a poll's result to lines: completed with computed columns, freed of secrets, compared, encoded."""
+"""The pipeline from a result to lines: compute columns, mask SQL text, compare with the previous poll, encode."""
 
 from __future__ import annotations
 

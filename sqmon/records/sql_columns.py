@@ -1,4 +1,4 @@
-"""The columns that hold SQL text: what --sql leaves of it, and the hash by which runs of one statement are grouped."""
+"""The treatment of columns that hold SQL text: rewriting as --sql says, and the hash that groups the runs of a statement."""
 
 from __future__ import annotations
 

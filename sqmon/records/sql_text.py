@@ -1,4 +1,4 @@
-"""SQL text that may leave the house: literals masked, secrets masked always, and a hash that is equal for equal statements.
+"""The masking of literals and secrets in SQL text, and a hash that is equal for equal statements.
 
 The lexer knows only what literals, comments and quoted identifiers look like, so no text can make it fail. What is opened and never
 closed, as in a statement that the server has cut off, is masked to its end.

@@ -1,4 +1,4 @@
-"""SQreamDB on a wire, without SQreamDB: login, statements, column buffers, faults (imports nothing of the service)."""
+"""A simulated SQreamDB: the wire protocol, a living cluster behind it, and faults on demand; imports nothing of the service."""
 
 from __future__ import annotations
 

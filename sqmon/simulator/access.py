@@ -1,4 +1,4 @@
-"""Who may log in, where to, and the lock that five wrong passwords put on a role."""
+"""Access control: the role, its password, databases and services, and the lock after five wrong passwords."""
 
 from __future__ import annotations
 

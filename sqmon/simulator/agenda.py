@@ -1,4 +1,4 @@
-"""What is going to happen in the simulated cluster, and the time that it is there."""
+"""The agenda: the future events of the simulated cluster, in order of time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a fault acts on a connection."""
+"""The effects of faults on a connection: hang, close, reset, delay, garbage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The living cluster: statements come, wait for locks, run and end, nodes come and go, the licence fills up."""
+"""The simulated cluster: statements arrive, wait for locks, run and end; nodes come and go; the licence fills up."""
 
 from __future__ import annotations
 

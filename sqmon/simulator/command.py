@@ -1,4 +1,4 @@
-"""The simulator's command line, alone or as a part of another one."""
+"""The command line of the simulator, used by `sqmon simulate` and `python -m sqmon.simulator`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control port: each line is a JSON object, and gets a line in answer."""
+"""The control port, over which tests set faults and read counters: one JSON object per line, one answer per line."""
 
 from __future__ import annotations
 

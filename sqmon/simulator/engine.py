@@ -1,4 +1,4 @@
-"""The listeners and the world behind them, inside the event loop."""
+"""The event loop of the simulator: its listeners, and the world that they share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong, where in a conversation, and how often."""
+"""The faults in force: what goes wrong, at which step of a conversation, and how often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The five default functions: rows from the cluster."""
+"""The utility functions behind the five default metrics."""
 
 from __future__ import annotations
 

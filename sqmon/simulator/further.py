@@ -1,4 +1,4 @@
-"""The other functions that can be polled, and the table of all."""
+"""The utility functions beyond the five default metrics, and the table of all functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generations of SQreamDB that can be played, and the columns of the default functions in each."""
+"""The generations of SQreamDB that the simulator can imitate, and the columns of the default metrics in each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the simulated cluster lives: what is set at its start, and can be changed while it does."""
+"""The settings of the simulated cluster's life, which can be changed while it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What any thread can order of a running simulator; the control port has the same orders as commands."""
+"""The orders that any thread can give to a running simulator; the control port accepts the same ones as commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions that change the server, write files there or dump all of it: each answers with an error and does nothing."""
+"""The functions that change the server, write files there or dump data: each answers with an error and does nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The few statements a monitor sends, read into a name and its arguments."""
+"""The parser of the few statements that a monitor sends."""
 
 from __future__ import annotations
 

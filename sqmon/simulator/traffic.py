@@ -1,4 +1,4 @@
-"""What becomes of statements: they are prepared, wait for locks, queue for a worker, run and end."""
+"""The course of statements: prepared, waiting for locks, queued, running, ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users do on the simulated cluster: statements, and the workers that run them."""
+"""The workload: the statements that users send, and the workers that run them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all connections share: the cluster, access, faults, counters, and what each statement answers."""
+"""The state that all connections share: the cluster, access, faults, counters, and the answers to statements."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Lines reach files or are reported as lost, and are read again: segments, the single file, retention."""
+"""The files: writing lines to segments or a single file, sealing, archiving, retention, and reading them back."""

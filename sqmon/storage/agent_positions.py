@@ -1,4 +1,4 @@
-"""How far an agent is known to have read each file, from the positions file that Alloy, Promtail or vlagent keeps."""
+"""How far an agent has certainly read each file, according to the positions file of Alloy, Promtail or vlagent."""
 
 from __future__ import annotations
 

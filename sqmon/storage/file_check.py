@@ -1,4 +1,4 @@
-"""A check of the path of a single file, before a service is started that could never write to it."""
+"""The check of a --log_file_path before the start: a path that could never be written to is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notes: small hidden files beside the lines, for what must outlast the service."""
+"""Notes: small hidden files beside the segments, for facts that must outlast the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading streams back: forwards line by line as an agent does, backwards from the newest line, or only for certain events.
+"""Readers of streams: forward line by line as an agent reads, backward from the newest line, or only certain events.
 
 A segment is known by the path that it was written under. Where it has been compressed since, `opened` finds its archive.
 """

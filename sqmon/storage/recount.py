@@ -1,4 +1,4 @@
-"""Segments that their own writer did not seal, since it was killed: counted and hashed from the file."""
+"""The recount of a segment whose writer was killed before it could seal it: its lines, bytes and hash."""
 
 from __future__ import annotations
 

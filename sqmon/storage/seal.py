@@ -1,4 +1,4 @@
-"""The seal of a segment: what it says, and how it is chained to the seal before it in the same stream.
+"""The seal of a segment: its contents, and the chain that links it to the previous seal of the stream.
 
 A seal is what a `segment_sealed` event says of a segment that nobody will append to again. The SHA-256 of a seal is
 that of its canonical form: one JSON object in UTF-8 without blanks or a newline, with the keys `file`, `lines`,

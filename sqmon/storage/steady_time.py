@@ -1,4 +1,4 @@
-"""Wall-clock time for retention, which believes a step forward only after an hour."""
+"""A wall clock for retention that trusts a jump ahead only after an hour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a run, for both kinds of output: segments in a directory, or a single file."""
+"""The two kinds of output, segments in a directory and a single file, behind one interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of all writers: a batch gets into a file, or waits, or is dropped and reported."""
+"""The interface of both writers: a batch is written to a file, or waits, or is dropped and reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was not seen before this service started, as the events of the services before it tell."""
+"""The time before this service started in which nothing was polled, according to the events of earlier services."""
 
 from __future__ import annotations
 

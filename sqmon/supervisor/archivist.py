@@ -1,4 +1,4 @@
-"""The archivist: has segments compressed by a process of its own, and tells what became of each."""
+"""The archivist: starts the process that compresses segments, and writes an event for each result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The child of one metric through all its runs."""
+"""The child of one metric: its schedule of starts, across all of its runs."""
 
 from __future__ import annotations
 

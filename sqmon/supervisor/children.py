@@ -1,4 +1,4 @@
-"""The children of all metrics: when each starts, is heard, is killed and is replaced."""
+"""The children of all metrics: starting, listening, killing and replacing them."""
 
 from __future__ import annotations
 

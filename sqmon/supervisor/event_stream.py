@@ -1,4 +1,4 @@
-"""The service's own stream, `sqmon`: everything that happened, as records and, for people, on the log."""
+"""The service's own stream, `sqmon`: everything that happens, as records and as the log."""
 
 from __future__ import annotations
 

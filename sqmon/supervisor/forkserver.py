@@ -1,4 +1,4 @@
-"""The forkserver as the supervisor sees it: it gets orders, answers later, and is replaced when it does not."""
+"""The forkserver as seen by the supervisor: it takes orders, answers later, and is replaced when it does not answer."""
 
 from __future__ import annotations
 

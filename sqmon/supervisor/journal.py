@@ -1,4 +1,4 @@
-"""The journal of the children: what they do and suffer becomes events in the `sqmon` stream and counts for `status.json`."""
+"""The journal of the children: turns their reports and ends into events, and into counts for `status.json`."""
 
 from __future__ import annotations
 

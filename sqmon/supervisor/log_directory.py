@@ -1,4 +1,4 @@
-"""The log directory as the running service keeps it: locked for this service alone, and within its limits."""
+"""The log directory of the running service: locked for this service alone, and kept within its limits."""
 
 from __future__ import annotations
 

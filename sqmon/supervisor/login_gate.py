@@ -1,4 +1,4 @@
-"""When the next login may be tried: five wrong passwords lock a role, and a database that is down needs no crowd at its door."""
+"""The login gate: decides when the next login may be tried, since five wrong passwords lock a role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main process of `sqmon run`: one loop that starts a child per metric, hears them, times them, and starts them again."""
+"""The supervisor's event loop: starts a child per metric, reads its reports, enforces deadlines, and restarts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One living process of a metric as the supervisor sees it: heard, timed, stopped, and why it ended."""
+"""One living process of a metric: its reports, its deadline, its end, and why it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seals of segments whose own writers were killed, and the newest seals of all streams: found out in a side thread."""
+"""The sealer: a side thread that seals the segments of killed writers and finds the newest seal of each stream."""
 
 from __future__ import annotations
 

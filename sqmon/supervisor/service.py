@@ -1,4 +1,4 @@
-"""`sqmon run` from its first check to its last seal."""
+"""The service from start to stop: locks the directory, runs the checks, writes the start event, and runs the loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the calls that change the server ran last, as the events of the services before this one tell."""
+"""When state-changing calls last ran, according to the events of earlier services."""
 
 from __future__ import annotations
 

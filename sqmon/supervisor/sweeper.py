@@ -1,4 +1,4 @@
-"""Retention as the running service applies it: now and then a sweep that deletes and has segments compressed, and an event for each."""
+"""The sweeper: applies retention from time to time in a side thread, and writes an event for each segment affected."""
 
 from __future__ import annotations
 

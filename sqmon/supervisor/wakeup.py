@@ -1,4 +1,4 @@
-"""The wakeup of the supervisor's loop: a signal or another thread leaves a byte and does nothing else."""
+"""The wakeup of the supervisor's loop: a signal or another thread writes one byte to a socket."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The children that the forkserver starts: one process per metric, and the one that runs start-up checks."""
+"""The forkserver and its children: one process per metric, the probe of the start-up checks, and the archiver."""

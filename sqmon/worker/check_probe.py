@@ -1,4 +1,4 @@
-"""The start-up checks that talk to the outside, in a process of their own: the supervisor imports no driver and can't be hung by one."""
+"""The probe: a process that runs the start-up checks, so that no driver is imported into the supervisor or can block it."""
 
 from __future__ import annotations
 

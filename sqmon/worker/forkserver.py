@@ -1,4 +1,4 @@
-"""The process that all others of ours are forked from: it has imported what they need once, and has no threads."""
+"""The forkserver: a process without threads that has imported what its children need, and forks them on order."""
 
 from __future__ import annotations
 

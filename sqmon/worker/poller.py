@@ -1,4 +1,4 @@
-"""One poll: a statement's rows become lines, and the lines go to the file."""
+"""The poller: asks the server, turns the result into lines, and writes them."""
 
 from __future__ import annotations
 

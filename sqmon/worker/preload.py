@@ -1,4 +1,4 @@
-"""What the forkserver imports and does once for all its children: memory that is touched before a fork is shared by all of them."""
+"""The imports and first uses that the forkserver does once, so that all of its children share the memory."""
 
 import _strptime  # type: ignore[import-not-found]  # noqa: F401 - what datetime.strptime imports at its first call
 import codecs

@@ -1,4 +1,4 @@
-"""The process of one metric, seen from inside: log in, poll at each tick, end at the first error (runs in the forkserver's children)."""
+"""The worker: logs in, polls at each tick, and ends at the first error."""
 
 from __future__ import annotations
 

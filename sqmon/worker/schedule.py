@@ -1,4 +1,4 @@
-"""The times of the polls of one metric: ticks that don't drift."""
+"""The schedule of polls: ticks that do not drift."""
 
 from __future__ import annotations
 
