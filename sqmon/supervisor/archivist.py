@@ -63,6 +63,11 @@ class Archivist:
         """Whether the segment can be compressed: its seal has been told, and it is as it was then. Any thread may ask."""
         return file not in self._refused and self._events.fingerprint(file) is not None
 
+    def spares(self, file: str) -> bool:
+        """Whether the segment is not to be deleted for want of room, since it will be compressed. Any thread may ask."""
+        # Until the seals of earlier services are known, every segment may turn out to have one.
+        return not self.failing and (self.takes(file) or not self._events.seals_known)
+
     def sources(self, candidates: Sequence[Candidate]) -> list[Source]:
         """Return the order for these segments, which takes a look into each that may not have been read. Any thread may ask."""
         found = []

@@ -96,6 +96,11 @@ class EventStream:
         self._last_sealed[stream] = name
         self._seal(sealed)
 
+    @property
+    def seals_known(self) -> bool:
+        """Whether the seals of earlier services are known."""
+        return self._chain is not None
+
     def fingerprint(self, file: str) -> Optional[Fingerprint]:
         """Return what the seal of a segment says of its bytes; None unless that has been told. Any thread may ask."""
         return self._fingerprints.get(file)

@@ -85,7 +85,7 @@ class Sweeper:
         active = active_segments(log_dir, now_ns=now_ns, lifetime_s=self._output.options.max_age_s)
         positions = self._positions()
         archivist = self._archivist
-        compressible = None if archivist is None or archivist.failing else archivist.takes
+        compressible = None if archivist is None else archivist.spares
         deleted = enforce(log_dir, limits, active=active, now_ns=now_ns, positions=positions, compressible=compressible)
         self._deleted.extend(deleted)
         if archivist is not None:

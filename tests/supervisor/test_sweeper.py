@@ -41,3 +41,21 @@ def test_deletion_tells_what_may_not_have_been_read(tmp_path: Path, known: int |
     assert event.get("not_known_to_be_read") == (size if known is None else None)
     assert {name: event.get(name) for name in ("target", "first_seq", "last_seq") if name in event} == extra
     assert [gap for gap in gaps if gap["target"] == "show_locks"] == []
+
+
+def test_full_directory_of_an_earlier_service_is_compressed_and_not_deleted(tmp_path: Path) -> None:
+    """A service that starts with more than `--retention_mb` compresses before it deletes, even before it knows the seals."""
+    log_dir = tmp_path / "logs"
+    for _ in range(5):
+        stream = Stream(log_dir, SegmentOptions())
+        stream.poll(100, "x" * 1000)
+        stream.writer.close()
+    files = segments(log_dir)
+    with Simulator() as simulator, service(simulator.port, log_dir, "--retention_mb", "0.3", metrics=METRICS) as running:
+        events = [running.wait_for("segment_archived", file=f"show_locks/{path.name}") for path in files[:2]]
+        running.wait_for_polls(*METRICS)
+        deleted = running.events("segment_deleted")
+
+    assert [] == deleted
+    assert [100, 100] == [event["last_seq"] - event["first_seq"] + 1 for event in events]
+    assert [event["bytes"] for event in events] == [event["not_known_to_be_read"] for event in events]
