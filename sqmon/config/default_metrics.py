@@ -116,7 +116,7 @@ FIVE = (
     ),
     Function(
         "show_cluster_nodes",
-        "every worker of the cluster and its last heartbeat; a dead one disappears",
+        "every worker of the cluster and the seconds since its last heartbeat; a dead one disappears",
         4,
         "not documented (SUPERUSER is safe)",
         ("server_ip", "server_port", "connection_id", "instance_id", "last_heartbeat", "connection_status"),
