@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PACKAGES := pip install --quiet --disable-pip-version-check
+QUIET := --quiet --disable-pip-version-check
+PACKAGES := pip install $(QUIET)
 
-.PHONY: demo test check lint types proof chaos bench matrix picture clean
+.PHONY: demo test check lint types proof chaos bench matrix wheelhouse picture clean
 
 demo: $(VENV)/demo.stamp ## show the service at work against a simulated SQreamDB; SECONDS=N ends it after N seconds
 	$(BIN)/sqmon demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -35,6 +36,12 @@ bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios
 
 matrix: ## the contract tests with every supported Python, the oldest dependencies and the newest pysqream
 	tests/matrix.sh $(PYTHONS)
+
+wheelhouse: | $(VENV)/bin/python ## dist/wheelhouse: sqmon and all that it needs, for hosts of this kind that reach no package index
+	rm -rf dist/wheelhouse
+	$(BIN)/pip wheel $(QUIET) --no-deps --wheel-dir dist/wheelhouse .
+	$(BIN)/pip download $(QUIET) --no-deps --only-binary :all: --dest dist/wheelhouse --requirement config_files/requirements.txt
+	cp config_files/requirements.txt dist/wheelhouse/
 
 picture: $(VENV)/demo.stamp ## the picture of the live view in the README, from a demo run of SECONDS
 	$(BIN)/python docs/picture.py $(if $(SECONDS),--seconds $(SECONDS)) docs/live.svg

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
 
 import sqmon
 from tests.support import ROOT
@@ -149,6 +151,53 @@ def test_installed_wheel_runs(built: Built, tmp_path: Path) -> None:
 
     run(sys.executable, "-m", "sqmon", "assets", "assets", cwd=tmp_path, **path)
     assert run(sys.executable, str(ROOT / "main.py"), "assets", "assets", cwd=tmp_path) == "assets is up to date\n"
+
+
+def requirements_of(name: str) -> dict[NormalizedName, Requirement]:
+    """Return what a distribution needs, and what that needs, without extras: normalised name -> the narrowest requirement."""
+    found: dict[NormalizedName, Requirement] = {}
+    for text in importlib.metadata.requires(name) or []:
+        needed = Requirement(text)
+        if needed.marker is None or "extra" not in str(needed.marker):
+            found[canonicalize_name(needed.name)] = needed
+    for needed in [*found.values()]:
+        if needed.marker is None or needed.marker.evaluate():
+            found = {**requirements_of(needed.name), **found}
+    return found
+
+
+def test_requirements_lack_what_is_never_loaded_and_nothing_else() -> None:
+    """The file that is installed with --no-deps has every requirement, its own and those of others, except pyarrow and setuptools."""
+    lines = (ROOT / "config_files" / "requirements.txt").read_text("utf-8").splitlines()
+    listed = {canonicalize_name(needed.name): needed for needed in (Requirement(line) for line in lines if line[0] != "#")}
+    needed = requirements_of("sqmon")
+
+    assert needed.keys() - listed.keys() == {"pyarrow", "setuptools"}
+    assert listed.keys() - needed.keys() <= {"typing-extensions"}  # which the newer Pythons have no need of
+    assert {name: listed[name].specifier for name in needed.keys() & listed} == {
+        name: needed[name].specifier for name in needed.keys() & listed
+    }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the network away")
+def test_wheelhouse_installs_without_a_network(built: Built, tmp_path: Path) -> None:
+    """In a new environment that has no network, no pip and no pyarrow, the wheelhouse is enough to poll a database into files."""
+    run("make", "wheelhouse", f"VENV={sys.prefix}", cwd=built.source)
+    house = built.source / "dist" / "wheelhouse"
+    script = f"""
+        ip link set lo up
+        {sys.executable} -m venv --without-pip new
+        pip="{sys.executable} -m pip --python new/bin/python --isolated install --quiet --no-index --no-deps --no-compile"
+        $pip --requirement {house}/requirements.txt --find-links {house}
+        $pip {house}/sqmon-*.whl
+        new/bin/python -c 'import importlib.util as u; print(*(name for name in ("pip", "pyarrow", "setuptools") if u.find_spec(name)))'
+        new/bin/sqmon demo --seconds 2 >shown
+        new/bin/sqmon verify sqmon-demo
+    """
+    said = run("unshare", "--net", "sh", "-euc", script, cwd=tmp_path)
+
+    assert said.startswith("\n")
+    assert list((tmp_path / "sqmon-demo" / "show_locks").glob("*.jsonl"))
 
 
 SYSTEMD = ROOT / "config_files" / "systemd"
