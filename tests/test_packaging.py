@@ -228,6 +228,20 @@ def test_unit_of_a_cluster_differs_by_its_name_alone() -> None:
     assert {"Environment=SQMON_CLUSTER=%i", "EnvironmentFile=/etc/sqmon/%i.env", "LogsDirectory=sqmon/%i"} < set(ours)
 
 
+@pytest.mark.parametrize("name", UNITS)
+def test_unit_lets_the_archiver_give_way(name: str) -> None:
+    """The filter of system calls, whose later lines count, lets the archiver lower its priority; otherwise it would be killed."""
+    allowed: set[str] = set()
+    for line in unit_lines(name):
+        if line.startswith("SystemCallFilter="):
+            calls = line.partition("=")[2]
+            groups = {"@resources": {"sched_setscheduler", "setpriority"}, "@system-service": {"sched_setscheduler", "setpriority"}}
+            named = {call for word in calls.lstrip("~").split() for call in groups.get(word, {word})}
+            allowed = allowed - named if calls.startswith("~") else allowed | named
+
+    assert {"sched_setscheduler", "setpriority"} <= allowed
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 @pytest.mark.parametrize("name", UNITS)
 def test_unit_is_valid_and_confined(tmp_path: Path, name: str) -> None:

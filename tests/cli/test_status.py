@@ -20,7 +20,7 @@ from rich.console import Console
 from sqmon.cli.status import show
 from sqmon.clock import utc_stamp
 from sqmon.health import status_file
-from sqmon.health.status_file import MetricStatus, Status, StatusFile
+from sqmon.health.status_file import AgentStatus, MetricStatus, Status, StatusFile
 from sqmon.simulator import Simulator
 from sqmon.storage.directory_lock import DirectoryLock
 from tests.support.program import QUICK, Ended, ended, service, wait_until
@@ -87,6 +87,25 @@ def test_table_fits_into_80_columns(simulator: Simulator, tmp_path: Path) -> Non
 
     assert max(map(len, lines)) <= 80
     assert any(line.split()[-6:] == ["rows", "ms", "polls", "failed", "records", "restarts"] for line in lines)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_agents_positions_are_told(simulator: Simulator, tmp_path: Path, exists: bool) -> None:
+    """The status says from which file the agent's positions are read, or why nothing is known; neither makes the service unwell."""
+    positions = tmp_path / "positions.yaml"
+    if exists:
+        positions.write_text("positions: {}\n", "utf-8")
+    with service(simulator.port, tmp_path / "logs", "--agent_positions", str(positions), metrics=QUICK) as run:
+        run.wait_for_polls(*QUICK)
+        wait_until(lambda: run.status().agent)
+        result = status(run.log_dir)
+        agent = run.status().agent
+    problem = "" if exists else f"{positions}: can't be read: No such file or directory"
+    told = " ".join(result.stdout.split())
+
+    assert agent == AgentStatus(positions=str(positions), problem=problem)
+    assert result.code == 0
+    assert ("The agent's positions are read from" if exists else "The agent's positions are not known:") in told
 
 
 def test_rejected_file_is_degraded(simulator: Simulator, tmp_path: Path) -> None:
