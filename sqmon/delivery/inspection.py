@@ -41,15 +41,32 @@ class Inspected(NamedTuple):
     sealed: Sealed
     spans: list[Span]
     faults: list[Fault]
+    first_ts: str
+    last_ts: str
+    """The `ts` of the first and the last record, empty when there is none."""
+    record_bytes: int
+    """The bytes of the records alone: neither their newlines, nor half a line, nor what is no record."""
+
+    @property
+    def records(self) -> int:
+        """How many records there are."""
+        return sum(span.last_seq - span.first_seq + 1 for span in self.spans)
+
+    @property
+    def seq_sum(self) -> int:
+        """What the seq of all records add up to."""
+        return sum((span.first_seq + span.last_seq) * (span.last_seq - span.first_seq + 1) // 2 for span in self.spans)
 
 
-class _Head(msgspec.Struct):
+class Head(msgspec.Struct):
+    """What is the same in every record, as far as proof needs it."""
+
     ts: str
     seq: int
     run_id: str
 
 
-_decode = msgspec.json.Decoder(_Head).decode
+_decode = msgspec.json.Decoder(Head).decode
 
 
 def inspect(log_dir: Path, file: str, *, thorough: bool) -> Inspected:
@@ -58,7 +75,7 @@ def inspect(log_dir: Path, file: str, *, thorough: bool) -> Inspected:
     A file that its seal proves to be as it was written needs no more than a look at the heads of its lines.
     """
     checksum, lines, size, torn = Checksum(), _Lines(), 0, 0
-    for data in _chunks(log_dir / file):
+    for data in chunks(log_dir / file):
         checksum.update(memoryview(data))
         size += len(data)
         if data.endswith(b"\n"):
@@ -66,10 +83,27 @@ def inspect(log_dir: Path, file: str, *, thorough: bool) -> Inspected:
         else:
             torn = len(data)
     first, last = (lines.spans[0].first_seq, lines.spans[-1].last_seq) if lines.spans else (0, 0)
-    return Inspected(Sealed(file, lines.count, size, first, last, checksum.hexdigest(), torn), lines.spans, lines.faults)
+    sealed = Sealed(file, lines.count, size, first, last, checksum.hexdigest(), torn)
+    return Inspected(sealed, lines.spans, lines.faults, lines.first_ts, lines.last_ts, lines.record_bytes)
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+class Inspector:
+    """Inspects segments, each of them anew only when its size or its times have changed since the last time."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bool], tuple[tuple[int, ...], Inspected]] = {}
+
+    def __call__(self, log_dir: Path, file: str, *, thorough: bool) -> Inspected:
+        """See `inspect`."""
+        status = (log_dir / file).stat()
+        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        known = self._known.get((file, thorough))
+        if known is None or known[0] != state:
+            known = self._known[file, thorough] = (state, inspect(log_dir, file, thorough=thorough))
+        return known[1]
+
+
+def chunks(path: Path) -> Iterator[bytes]:
     """Yield the file in pieces of whole lines, and at its end what follows the last newline, if anything."""
     rest: list[bytes] = []
     with opened(path) as segment:
@@ -94,7 +128,9 @@ class _Lines:
         self.count = 0
         self.spans: list[Span] = []
         self.faults: list[Fault] = []
-        self._last_ts = ""
+        self.first_ts = ""
+        self.last_ts = ""
+        self.record_bytes = 0
         self._last_seq = 0
 
     def add(self, data: bytes, *, thorough: bool) -> None:
@@ -103,11 +139,11 @@ class _Lines:
         self.count += len(lines)
         if thorough or not self._add_at_once(lines):
             for line in lines:
-                self._add(_parsed(line))
+                self._add(parsed(line), len(line))
 
     def _add_at_once(self, lines: list[bytes]) -> bool:
         """Take lines that are all well; return False when a single one might not be."""
-        first, last = _parsed(lines[0]), _parsed(lines[-1])
+        first, last = parsed(lines[0]), parsed(lines[-1])
         if first is None or last is None or first.run_id != last.run_id:
             return False
         try:
@@ -119,19 +155,22 @@ class _Lines:
         if well:
             self._note_ts(first)
             self._add_span(Span(first.run_id, first.seq, last.seq))
-            self._last_ts, self._last_seq = last.ts, last.seq
+            self.last_ts, self._last_seq = last.ts, last.seq
+            self.record_bytes += sum(map(len, lines))
         return well
 
-    def _add(self, head: Optional[_Head]) -> None:
+    def _add(self, head: Optional[Head], size: int) -> None:
         if head is None:
             self.faults.append(Fault("broken", self._last_seq))
             return
         self._note_ts(head)
-        self._last_ts, self._last_seq = head.ts, head.seq
+        self.last_ts, self._last_seq = head.ts, head.seq
+        self.record_bytes += size
         self._add_span(Span(head.run_id, head.seq, head.seq))
 
-    def _note_ts(self, head: _Head) -> None:
-        if head.ts <= self._last_ts:
+    def _note_ts(self, head: Head) -> None:
+        self.first_ts = self.first_ts or head.ts
+        if head.ts <= self.last_ts:
             self.faults.append(Fault("backwards", head.seq))
 
     def _add_span(self, span: Span) -> None:
@@ -142,7 +181,8 @@ class _Lines:
             self.spans.append(span)
 
 
-def _parsed(line: bytes) -> Optional[_Head]:
+def parsed(line: bytes) -> Optional[Head]:
+    """Return what a line says of itself, None when it is no record."""
     try:
         line.decode()  # what is not asked for is not decoded below
         return _decode(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Iterator, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional
 
 from sqmon.delivery.inspection import Inspected, inspect
 from sqmon.delivery.testimony import Testimony, untold
@@ -57,9 +57,11 @@ class Verdict(NamedTuple):
     proved: bool
     streams: list[StreamVerdict]
     problems: list[Problem]
+    found: list[Inspected]
+    """Every segment as it was read."""
 
 
-def verify(log_dir: Path) -> Verdict:
+def verify(log_dir: Path, inspector: Callable[..., Inspected] = inspect) -> Verdict:
     """Judge every segment of the directory; raises SqmonError when there is none, or when the directory can't be read.
 
     A service may be running meanwhile: what it writes after the look at the directory is left to the next time.
@@ -77,20 +79,20 @@ def verify(log_dir: Path) -> Verdict:
     seals = {seal["file"]: seal for seal in testimony.seals}
     problems = [*_twice(testimony), *_broken_chains(testimony)]
     streams: list[StreamVerdict] = []
-    there: set[str] = set()
+    there: list[Inspected] = []
     for stream in sorted({*listing, *(target for target, _ in testimony.written)}):
         found: list[Inspected] = []
         for name in listing.get(stream, []):
-            inspected, problem = _judged(log_dir, f"{stream}/{name}", seals.get(f"{stream}/{name}"))
+            inspected, problem = _judged(log_dir, f"{stream}/{name}", seals.get(f"{stream}/{name}"), inspector)
             problems += [problem] if problem else []
             found += [inspected] if inspected else []
-        there.update(each.sealed.file for each in found)
+        there += found
         problems += [*_faults(found), *_continuity(stream, found, testimony)]
         streams.append(_stream_verdict(stream, found, testimony, seals))
-    there.update(problem.file for problem in problems if problem.kind == "unreadable")
+    seen = {*(each.sealed.file for each in there), *(problem.file for problem in problems if problem.kind == "unreadable")}
     listed = {f"{stream}/{name}" for stream, names in listing.items() for name in names}
-    problems += _missing(log_dir, (listed | set(seals)) - there, seals)
-    return Verdict(str(log_dir), not problems, streams, problems)
+    problems += _missing(log_dir, (listed | set(seals)) - seen, seals)
+    return Verdict(str(log_dir), not problems, streams, problems, there)
 
 
 def _figures(seal: Seal) -> dict[str, Any]:
@@ -108,7 +110,9 @@ def _altered(seal: Seal, now: Sealed) -> Problem:
     return Problem("altered", now.file, "", seal["first_seq"], seal["last_seq"], text)
 
 
-def _judged(log_dir: Path, file: str, seal: Optional[Seal]) -> tuple[Optional[Inspected], Optional[Problem]]:
+def _judged(
+    log_dir: Path, file: str, seal: Optional[Seal], inspect: Callable[..., Inspected]
+) -> tuple[Optional[Inspected], Optional[Problem]]:
     """Return what a segment holds, None when it is gone or can't be read, and what is wrong with it as a whole."""
     try:
         inspected = inspect(log_dir, file, thorough=seal is None)
