@@ -1,23 +1,67 @@
-"""`sqmon verify`: checks that the files of a service are complete and unaltered."""
+"""`sqmon verify`: checks that the files of a service are complete and unaltered, and that Loki has every line of them once."""
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import re
+import signal
 import time
 from pathlib import Path
+from typing import Callable, Optional
 
-import msgspec
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from sqmon.cli import exit_codes
-from sqmon.config import options, settings
-from sqmon.delivery.verify import Problem, Verdict, verify
+from sqmon.cli import exit_codes, verify_view
+from sqmon.clock import SystemClock
+from sqmon.config import converters, options, settings
+from sqmon.config.typed_time import TypedTime, typed_time
+from sqmon.delivery.inspection import Inspector
+from sqmon.delivery.loki_access import Access
+from sqmon.delivery.loki_client import LokiClient
+from sqmon.delivery.loki_queries import DEFAULT_SELECTOR, matchers_of
+from sqmon.delivery.verify import Verdict, verify
+from sqmon.delivery.verify_loki import LokiProof, LokiVerdict, Share
+from sqmon.errors import ConfigError, SqmonError
+
+
+def _share(text: str) -> Share:
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if match is None or not 0 < int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share as in 1/7")
+    return Share(int(match[1]), int(match[2]))
+
+
+_SECONDS = converters.number(1, 86400)
 
 OPTIONS = {
-    "files": options.named("log_dir"),
-    "verify": (options.Option("json", False, "one JSON object, for programs"),),
+    "files": options.named("log_dir", "agent_positions"),
+    "verify": (
+        options.Option("json", False, "one JSON object, for programs; with --watch one a line, for each change"),
+        options.Option(
+            "watch", None, "look again every SECONDS and print what has changed, until SIGTERM or Ctrl-C", _SECONDS, metavar="SECONDS"
+        ),
+    ),
+    "Loki": (
+        options.Option(
+            "loki_url", None, "ask this Loki whether it has every line, as in http://localhost:3100", converters.name, metavar="URL"
+        ),
+        options.Option("selector", DEFAULT_SELECTOR, "the streams of this service; the names of the files are added", str),
+        options.Option(
+            "since", None, "only segments with records since then, as 03:12, 2026-11-24T02:00 or -15m", typed_time, metavar="TIME"
+        ),
+        options.Option(
+            "deep", None, "also compare every byte of this share of the segments, another share each day", _share, metavar="N/T"
+        ),
+        options.Option("lag", 300.0, "age in seconds up to which a line may be on its way", converters.number(0, 10**7), metavar="SECONDS"),
+        options.Option("loki_tenant", "", "tenant, where Loki has several (X-Scope-OrgID)", str),
+        options.Option("loki_user", "", "user for basic authentication", str),
+        options.Option("loki_password", "", "its password; other users can see it in ps, so better use --loki_password_file", str),
+        options.Option("loki_password_file", None, "file that contains the password", converters.path, metavar="FILE"),
+        options.Option("loki_token", "", "bearer token; other users can see it in ps, so better use --loki_token_file", str),
+        options.Option("loki_token_file", None, "file that contains the token; read again for each query", converters.path, metavar="FILE"),
+        options.Option("loki_ca_file", None, "certificates to trust instead of the system's", converters.path, metavar="FILE"),
+    ),
 }
 
 
@@ -30,51 +74,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the proof, or what is wrong."""
+    log_dir = args.directory or args.log_dir or settings.log_dir_to_read()
+    proof, since_ns = _proof(args), _nanoseconds(args.since)
+    inspector, console = Inspector(), Console()
+    if args.watch:
+        changes = verify_view.Changes(console, as_json=args.json)
+        return _watch(lambda: _looked(log_dir, inspector, proof, since_ns), args.watch, changes)
     began = time.monotonic()
-    verdict = verify(args.directory or args.log_dir or settings.log_dir_to_read())
-    console = Console()
+    verdict = verify(log_dir, inspector)
+    read_s, began = time.monotonic() - began, time.monotonic()
+    in_loki = proof.ask(verdict, since_ns=since_ns) if proof else None
     if args.json:
-        console.out(msgspec.json.encode(msgspec.to_builtins(_named(verdict))).decode(), highlight=False)
+        verify_view.show_json(verdict, in_loki, console)
     else:
-        _show(verdict, time.monotonic() - began, console)
-    return exit_codes.OK if verdict.proved else exit_codes.FAILED
+        verify_view.show(verdict, read_s, console)
+        if in_loki:
+            verify_view.show_in_loki(in_loki, time.monotonic() - began, console)
+    return exit_codes.OK if _proved(verdict, in_loki) else exit_codes.FAILED
 
 
-def _named(verdict: Verdict) -> dict[str, object]:
-    streams, problems = ([each._asdict() for each in found] for found in (verdict.streams, verdict.problems))
-    return {**verdict._asdict(), "streams": streams, "problems": problems}
+def _proved(verdict: Verdict, in_loki: Optional[LokiVerdict]) -> bool:
+    return verdict.proved and (in_loki is None or in_loki.proved)
 
 
-def _show(verdict: Verdict, seconds: float, console: Console) -> None:
-    segments, lines, size = (sum(getattr(stream, name) for stream in verdict.streams) for name in ("segments", "lines", "bytes"))
-    word = Text("PROVED", "bold green") if verdict.proved else Text("NOT PROVED", "bold red")
-    figures = f": {segments:,} segments, {lines:,} lines, {size / 1e6:,.1f} MB in {verdict.log_dir}, read in {seconds:.1f} s"
-    console.print(word + Text(figures), soft_wrap=True)
-    for problem in verdict.problems:
-        console.print(Text(f"  {_sentence(problem)}", style="red"), soft_wrap=True)
-    console.print()
-    console.print(_table(verdict))
-    unsealed = sum(len(stream.unsealed) for stream in verdict.streams)
-    if unsealed:
-        text = f"\nNothing vouches for what has no seal yet ({unsealed} of the segments): it is being written, or the next start seals it."
-        console.print(text, highlight=False, soft_wrap=True)
+def _nanoseconds(since: Optional[TypedTime]) -> int:
+    return int(since.moment(dt.datetime.now().astimezone()).timestamp()) * 10**9 if since else 0
 
 
-def _sentence(problem: Problem) -> str:
-    seq = ""
-    if problem.last_seq:
-        seq = f", seq {problem.first_seq}" + (f"-{problem.last_seq}" if problem.last_seq > problem.first_seq else "")
-    run = f" of run {problem.run_id}" if problem.run_id else ""
-    return f"{problem.file}{seq}{run}: {problem.text} ({problem.kind})"
+def _proof(args: argparse.Namespace) -> Optional[LokiProof]:
+    """Return what asks Loki, None when it is not to be asked; raises ConfigError for options that don't fit together."""
+    if not args.loki_url:
+        unused = [name for name in ("since", "deep") if getattr(args, name) is not None]
+        if unused:
+            raise ConfigError([f"--{name}: says what to ask Loki for; give its URL with --loki_url" for name in unused])
+        return None
+    secrets = (args.loki_password, args.loki_password_file, args.loki_token, args.loki_token_file)
+    access = Access(args.loki_url, args.loki_tenant, args.loki_user, *secrets, args.loki_ca_file)
+    client = LokiClient(access)
+    return LokiProof(
+        client, matchers_of(args.selector), clock=SystemClock(), lag_s=args.lag, positions=args.agent_positions, deep=args.deep
+    )
 
 
-def _table(verdict: Verdict) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits into 80 columns
-    table.add_column("stream", no_wrap=True)
-    for heading in ("segments", "unsealed", "lines", "lost", "gaps"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("newest seal", no_wrap=True)
-    for each in verdict.streams:
-        figures = (each.segments, len(each.unsealed), each.lines, each.lost, each.blind)
-        table.add_row(each.stream, *(str(figure) for figure in figures), each.head[:16])
-    return table
+Look = tuple[Verdict, Optional[LokiVerdict]]
+"""What a look at the files, and at Loki where that is asked for, has found."""
+
+
+def _looked(log_dir: Path, inspector: Inspector, proof: Optional[LokiProof], since_ns: int) -> Look:
+    verdict = verify(log_dir, inspector)
+    return verdict, proof.ask(verdict, since_ns=since_ns) if proof else None
+
+
+def _watch(look: Callable[[], Look], seconds: float, changes: verify_view.Changes) -> int:
+    """Look again and again until a signal comes; return what the last look found."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    proved = False
+    try:
+        while True:
+            try:
+                found = look()
+            except SqmonError as error:
+                proved = False
+                changes.failed(error)
+            else:
+                proved = _proved(*found)
+                changes.tell(*found)
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        return exit_codes.OK if proved else exit_codes.FAILED

@@ -18,7 +18,11 @@ _FALSE = {"", "0", "false", "no", "off"}
 _SERVICE_LINK = re.compile(r"SQMON_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 _LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
-_OTHERS = ("offline", "json", "seconds", "instance", "offline_dir")
+_LOKI = ("url", "tenant", "user", "password", "password_file", "token", "token_file", "ca_file")
+_OTHERS = (
+    *("offline", "json", "seconds", "instance", "offline_dir", "watch", "selector", "since", "deep", "lag"),
+    *(f"loki_{name}" for name in _LOKI),
+)
 """Names that `run` has no use for: options of other commands, and what the shipped configurations of agents read."""
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from sqmon.storage.checksum import Checksum
 from sqmon.storage.reader import opened
+from sqmon.storage.segment_names import archive_of
 from sqmon.storage.writer import Sealed
 
 _CHUNK = 1 << 20  # bytes that are read at once
@@ -95,7 +96,10 @@ class Inspector:
 
     def __call__(self, log_dir: Path, file: str, *, thorough: bool) -> Inspected:
         """See `inspect`."""
-        status = (log_dir / file).stat()
+        try:
+            status = (log_dir / file).stat()
+        except FileNotFoundError:
+            status = archive_of(log_dir / file).stat()
         state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         known = self._known.get((file, thorough))
         if known is None or known[0] != state:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
+import pytest
+
 from sqmon.simulator import Simulator
-from tests.support.program import ended, service
+from tests.support.loki_schedules import segment
+from tests.support.loki_stand_in import LokiStandIn, serving
+from tests.support.program import command, ended, environment, service, wait_until
+from tests.support.segment_files import segments
 
 QUICK = {"show_locks": 0.2, "show_cluster_nodes": 0.2}
 
@@ -46,3 +52,93 @@ def test_directory_without_segments_is_an_error_in_one_line(tmp_path: Path) -> N
     assert (1, "", f"sqmon: {tmp_path}: no segments here; give the --log_dir of a service\n") == ended(
         "verify", str(tmp_path), cwd=tmp_path
     )
+
+
+@pytest.fixture
+def delivered(simulator: Simulator, tmp_path: Path) -> LokiStandIn:
+    """Return a Loki that has every line of a service that has run in tmp_path/logs."""
+    log_dir, loki = tmp_path / "logs", LokiStandIn()
+    with service(simulator.port, log_dir, metrics=QUICK) as run:
+        run.wait_for_polls(*QUICK)
+        run.end()
+    for each in map(segment, segments(log_dir)):
+        for ts, line in zip(each.times, each.lines):
+            loki.put({"job": "sqmon", "cluster": "prod", "filename": f"/elsewhere/{each.file}"}, ts, line)
+    return loki
+
+
+def test_lines_are_proved_to_be_in_loki(delivered: LokiStandIn, tmp_path: Path) -> None:
+    """What Loki has is proved by four queries; a line that it lacks is named with its hop, for people and for programs."""
+    log_dir = tmp_path / "logs"
+    delivered.required = {"Authorization": "Bearer t0ken"}
+    with serving(delivered) as url:
+        words = ("verify", str(log_dir), "--loki_url", url, "--lag", "0", "--selector", '{job="sqmon",cluster="prod"}')
+        whole = ended(*words, cwd=tmp_path, SQMON_LOKI_TOKEN="t0ken")
+        entries = delivered.streams[next(labels for labels in delivered.streams if "show_locks" in dict(labels)["filename"])]
+        del entries[1]
+        found = ended(*words, cwd=tmp_path, SQMON_LOKI_TOKEN="t0ken")
+        told = json.loads(ended(*words, "--json", cwd=tmp_path, SQMON_LOKI_TOKEN="t0ken").stdout)
+        refused = ended(*words, cwd=tmp_path, SQMON_LOKI_TOKEN="s3cret")
+
+    assert (0, "") == (whole.code, whole.stderr)
+    assert "PROVED in Loki: 3 segments (3 ok), " in whole.stdout
+    assert " lines; 4 queries to " in whole.stdout
+    assert (1, "") == (found.code, found.stderr)
+    assert "NOT PROVED in Loki: 3 segments (2 ok, 1 missing), " in found.stdout
+    assert ": not in Loki (missing, written -> loki)" in found.stdout
+    (finding,) = [finding for each in told["loki"]["segments"] for finding in each["findings"]]
+    assert ("missing", 2, 2, "written -> loki", True) == tuple(finding[name] for name in ("kind", "first_seq", "last_seq", "hop", "fails"))
+    assert (False, False) == (told["proved"], told["loki"]["proved"])
+    assert 1 == refused.code
+    assert "s3cret" not in refused.stdout + refused.stderr
+
+
+def test_watch_tells_what_changes(delivered: LokiStandIn, tmp_path: Path) -> None:
+    """A line that is lost, Loki that goes away, and both coming back are told as they happen; SIGTERM ends it with the last verdict."""
+    entries = delivered.streams[next(labels for labels in delivered.streams if "show_locks" in dict(labels)["filename"])]
+    lost = entries.pop(1)
+    output = tmp_path / "output"
+    with serving(delivered) as url, output.open("wb") as sink:
+        words = command("verify", str(tmp_path / "logs"), "--loki_url", url, "--lag", "0", "--watch", "1", "--json")
+        with subprocess.Popen(words, stdout=sink, stderr=sink, env=environment(), cwd=tmp_path) as process:
+
+            def told() -> list[tuple[str, str]]:
+                lines = output.read_text("utf-8").splitlines()
+                return [(change["was"], change["verdict"]) for change in map(json.loads, lines)]
+
+            try:
+                wait_until(lambda: told() == [("", "not proved"), ("ok", "missing")])
+                delivered.required = {"X-Scope-OrgID": "team"}
+                wait_until(lambda: told()[2:] == [("not proved", "unknown")])
+                delivered.required = {}
+                entries.insert(1, lost)
+                wait_until(lambda: told()[3:] == [("unknown", "proved"), ("missing", "ok")])
+                process.terminate()
+                assert 0 == process.wait(10)
+            finally:
+                process.kill()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--deep", "8/7", "--loki_url", "http://x"), "'8/7' is not a share as in 1/7"),
+        (("--since", "soon", "--loki_url", "http://x"), "'soon' is not a time"),
+        (("--since", "03:12"), "--since: says what to ask Loki for; give its URL with --loki_url"),
+        (("--loki_url", "loki:3100"), "'loki:3100' is not a URL as in http://localhost:3100"),
+        (("--loki_url", "http://x", "--selector", "job"), "'job' is not a stream selector"),
+        (("--loki_url", "http://x", "--loki_ca_file", "ca.pem"), "--loki_ca_file: is for https"),
+        (("--loki_url", "https://x", "--loki_token_file", "none"), "--loki_token_file none: can't be read: No such file or directory"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    """One line says what is wrong, before anything is asked."""
+    stream = tmp_path / "show_locks"
+    stream.mkdir()
+    line = '{"ts":"2026-11-24T15:30:50.123456000Z","seq":1,"metric":"show_locks","run_id":"r"}\n'
+    (stream / "show_locks-20261124T153050.123456Z-000001.jsonl").write_text(line, "utf-8")
+    end = ended("verify", str(tmp_path), *words, cwd=tmp_path)
+
+    assert end.code in (1, 2)
+    assert said in end.stderr
+    assert 1 == end.stderr.count("\n")
