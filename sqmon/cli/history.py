@@ -103,12 +103,15 @@ def look(
     within = Range(None if since is None else _stamp(since), _stamp(until))
     lifetimes, history, gaps, told = Lifetimes(), History(within, kept), Gaps(), []
     running = is_locked(log_dir)
-    for event, poll in Directory(log_dir, metrics).read():
-        gap = gaps.take(event)
-        if gap is not None:
-            told.append(gap)
-        for line in lifetimes.take(poll) if poll is not None else ():
-            history.take(line)
+    try:
+        for event, poll in Directory(log_dir, metrics).read():
+            gap = gaps.take(event)
+            if gap is not None:
+                told.append(gap)
+            for line in lifetimes.take(poll) if poll is not None else ():
+                history.take(line)
+    except OSError as error:
+        raise SqmonError(f"{error.filename or log_dir}: {error.strerror or error}; the files must be readable") from None
     for line in lifetimes.unfinished():
         history.take(line)
     told += gaps.ongoing(running=running)

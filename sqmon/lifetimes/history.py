@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Callable, Mapping, NamedTuple, Optional
 
 from sqmon.lifetimes.lines import Line
@@ -47,6 +48,7 @@ class History:
         self._within = within
         self._kept = kept
         self._open: dict[tuple[Any, ...], Line] = {}
+        self._waiters: Optional[dict[tuple[str, str], list[Line]]] = None
         self._over: dict[str, list[Line]] = {kind: [] for kind, _, _ in _KINDS.values()}
 
     def take(self, line: Line) -> None:
@@ -55,6 +57,7 @@ class History:
         if found is None:
             return
         kind, names, ends = found
+        self._waiters = None
         key = (kind, *(line.get(name) for name in names))
         life = {**self._open.get(key, {}), **{name: value for name, value in line.items() if name not in _OF_A_LINE}}
         if not ends:
@@ -70,12 +73,15 @@ class History:
         return sorted((*self._over[kind], *going), key=lambda life: str(life["began_before"]))
 
     def waiters(self, lock: Line) -> list[Line]:
-        """Return the waits for a lock."""
+        """Return the waits for a lock, those that may have overlapped with it."""
+        if self._waiters is None:
+            self._waiters = {}
+            for wait in self.of("waits"):
+                for holder, wanted in itertools.product(wait["blocked_by"].split(","), wait["locked_object"].split(",")):
+                    self._waiters.setdefault((holder, wanted), []).append(wait)
         return [
             wait
-            for wait in self.of("waits")
-            if wait["locked_object"] == lock["locked_object"]
-            and lock["statement_id"] in wait["blocked_by"].split(",")
-            and wait["began_before"] >= (lock["began_after"] or "")
+            for wait in self._waiters.get((lock["statement_id"], lock["locked_object"]), ())
+            if (wait["ended_before"] is None or wait["ended_before"] >= (lock["began_after"] or ""))
             and (lock["ended_before"] is None or (wait["began_after"] or "") <= lock["ended_before"])
         ]

@@ -51,6 +51,8 @@ class Wait:
         """Those in the way now."""
         self.all_blockers = dict.fromkeys(blocker.statement_id for blocker in blockers)
         """The numbers of all that were in the way."""
+        self.objects = dict.fromkeys(blocker.locked_object for blocker in blockers)
+        """The objects on which they were."""
 
     def seen(self, poll: Poll, blockers: list[Blocker]) -> None:
         """Take one more poll in which it waits."""
@@ -58,6 +60,7 @@ class Wait:
         self.polls_seen += 1
         self.blockers = blockers
         self.all_blockers.update(dict.fromkeys(blocker.statement_id for blocker in blockers))
+        self.objects.update(dict.fromkeys(blocker.locked_object for blocker in blockers))
 
 
 class LockGraph:
@@ -65,7 +68,8 @@ class LockGraph:
 
     def __init__(self) -> None:
         self._locks: Optional[Poll] = None
-        self._held: dict[str, list[Held]] = {}
+        self._members: Collection[Member] = ()
+        self._held: Optional[dict[str, list[Held]]] = None
         self._statements: Optional[Poll] = None
         self._candidates: dict[Key, Member] = {}
         self._now_s: Optional[int] = None
@@ -73,11 +77,7 @@ class LockGraph:
 
     def locks(self, poll: Poll, members: Collection[Member]) -> Iterable[Line]:
         """Take the locks of a good poll of show_locks."""
-        self._locks, self._held = poll, {}
-        for member in members:
-            row = member.row
-            held = Held(text_of(row.get("statement_id")), text_of(row.get("lock_mode")), server_seconds(row.get("lock_start_time")))
-            self._held.setdefault(text_of(row.get("locked_object")), []).append(held)
+        self._locks, self._members, self._held = poll, members, None
         if not self._is_fresh(poll, self._statements):
             return
         for key, wait in [*self._waits.items()]:
@@ -126,9 +126,19 @@ class LockGraph:
         since = server_seconds(row.get("statementstatusstart"))
         return self._now_s is None or since is None or self._now_s - since >= _YOUNGEST_S
 
+    def _holders(self, locked_object: str) -> list[Held]:
+        """Those who hold a lock on an object; nobody asks while no statement wants any."""
+        if self._held is None:
+            self._held = {}
+            for member in self._members:
+                row = member.row
+                held = Held(text_of(row.get("statement_id")), text_of(row.get("lock_mode")), server_seconds(row.get("lock_start_time")))
+                self._held.setdefault(text_of(row.get("locked_object")), []).append(held)
+        return self._held.get(locked_object, [])
+
     def _has_its_locks(self, member: Member) -> bool:
         number = text_of(member.row.get("statementid"))
-        return any(held.statement_id == number for name in _wanted(member.row) for held in self._held.get(name, ()))
+        return any(held.statement_id == number for name in _wanted(member.row) for held in self._holders(name))
 
     def _blockers(self, member: Member, until_s: Optional[int] = None) -> list[Blocker]:
         """The locks in the way of a statement, in the order of the poll; none once it has got its own."""
@@ -138,7 +148,7 @@ class LockGraph:
         return [
             Blocker(held.statement_id, f"{mode} wanted, {held.mode} held on {name}", name)
             for name, mode in _wanted(member.row).items()
-            for held in self._held.get(name, ())
+            for held in self._holders(name)
             if held.statement_id != number
             and conflict(mode, held.mode)
             and (until_s is None or held.start_s is None or held.start_s <= until_s)
@@ -154,7 +164,7 @@ class LockGraph:
         root, depth = _root(wait, by_number)
         return {
             "blocked_by": ",".join(dict.fromkeys(blocker.statement_id for blocker in wait.blockers)),
-            "locked_object": wait.blockers[0].locked_object,
+            "locked_object": ",".join(wait.objects),
             "root": root,
             "depth": depth,
             "rule": wait.blockers[0].rule,

@@ -15,11 +15,13 @@ METRIC = "show_locks"
 _KEY = ("statement_id", "statement_start_time", "locked_object", "lock_mode", "lock_start_time")
 _MILESTONES = (10, 60, 300, 900, 3600, 4 * 3600)
 _DAY = 86400
-_INACTIVE = ("0", "false")
+_INACTIVE = (0, "0", "false")
 
 
 def milestone(held_s: float) -> int:
     """Return the longest time worth telling, in seconds, that `held_s` has passed; 0 for none."""
+    if held_s < _MILESTONES[0]:
+        return 0
     if held_s >= _DAY:
         return int(held_s // _DAY) * _DAY
     return max((each for each in _MILESTONES if each <= held_s), default=0)
@@ -103,7 +105,7 @@ class Locks:
     def _told(self, poll: Poll, member: Member) -> Iterable[Line]:
         lock = self._locks[member.key]
         active = member.row.get("is_statement_active")
-        if str(active).lower() in _INACTIVE and not lock.orphaned:
+        if active in _INACTIVE and not lock.orphaned:
             lock.orphaned = True
             yield self._line("lock_orphaned", poll, member)
         if active is None and lock.suspect is None and self._running is not None:

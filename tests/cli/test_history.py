@@ -11,7 +11,7 @@ import pytest
 from sqmon.cli.history_view import between, in_words
 from sqmon.clock import stamp_ns
 from sqmon.simulator import Simulator
-from tests.support.program import Ended, Service, ended, service, wait_until
+from tests.support.program import POWERLESS, Ended, Service, ended, service, wait_until
 
 QUICK = {"show_locks": 0.2, "show_server_status": 0.2, "show_cluster_nodes": 0.2}
 TIMEOUT = 1.5
@@ -143,6 +143,16 @@ def test_what_can_not_be_answered_is_one_line(tmp_path: Path) -> None:
     assert wrong.code == 2
     assert wrong.stderr.count("\n") == 1
     assert "yesterday 02:00" in wrong.stderr
+
+
+def test_files_that_may_not_be_read_are_named(tmp_path: Path) -> None:
+    """A segment that this user may not read is an error in one line, since what it holds is unknown."""
+    segment = tmp_path / "logs" / "sqmon" / "sqmon-20261124T120000.000000Z-000001.jsonl"
+    segment.parent.mkdir(parents=True)
+    segment.touch(mode=0)
+
+    found = ended("history", "gaps", "--log_dir", str(tmp_path / "logs"), cwd=tmp_path, through=POWERLESS)
+    assert (1, f"sqmon: {segment}: Permission denied; the files must be readable\n") == (found.code, found.stderr)
 
 
 def test_durations_are_words() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sqmon.lifetimes.history import History, Range
 from sqmon.lifetimes.wanted import conflict, wanted
 from tests.lifetimes.site import Site, events, life, lock, statement
 
@@ -132,6 +133,21 @@ def test_chain_of_waits_has_its_root_and_depth() -> None:
 
     found = [tuple(line[name] for name in ("statement_id", "blocked_by", "root", "depth")) for line in events(lines, "statement_blocked")]
     assert [("9", "7", "7", 1), ("11", "9", "7", 2)] == found
+
+
+def test_statement_that_several_hold_up_waits_for_each_of_them() -> None:
+    """All holders and all objects are named, and each holder's lock has the wait."""
+    site = Site()
+    site.locks(3.0, lock(7), lock(8, f"{T}$Insert", mode="Inclusive"), lock(10, f"{T}$Insert", mode="Inclusive"))
+    (blocked,) = events(site.statements(4.0, waiting(9, "drop table t", since=1)), "statement_blocked")
+    history = History(Range(None, None))
+    for line in site.lines:
+        history.take(line)
+
+    assert ("8,10,7", f"{T}$Insert,{T}$Update") == (blocked["blocked_by"], blocked["locked_object"])
+    assert {"7": ["9"], "8": ["9"], "10": ["9"]} == {
+        each["statement_id"]: [wait["statement_id"] for wait in history.waiters(each)] for each in history.of("locks")
+    }
 
 
 def test_circle_of_waits_ends() -> None:
