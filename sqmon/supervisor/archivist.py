@@ -65,7 +65,7 @@ class Archivist:
 
     def spares(self, file: str) -> bool:
         """Whether the segment is not to be deleted for want of room, since it will be compressed. Any thread may ask."""
-        # Until the seals of earlier services are known, every segment may turn out to have one.
+        # Until the seals of earlier services are known, every segment may turn out to have one, or get it in a moment.
         return not self.failing and (self.takes(file) or not self._events.seals_known)
 
     def sources(self, candidates: Sequence[Candidate]) -> list[Source]:

@@ -59,6 +59,8 @@ class EventStream:
         self._heads_at = clock.monotonic() + _HEADS_SECONDS
         self._last_sealed: dict[str, str] = {}  # by its own writer; by stream
         self._fingerprints: dict[str, Fingerprint] = sealer.known if sealer is not None else {}
+        self.seals_known = sealer is None
+        """Whether the seals of earlier services, those among them that had to be made now, are known."""
         self.seals_told = 0
         """How many times seals have become known, be it that one was written or that those of earlier services were found."""
         self._silences: deque[float] = deque()
@@ -96,11 +98,6 @@ class EventStream:
         self._last_sealed[stream] = name
         self._seal(sealed)
 
-    @property
-    def seals_known(self) -> bool:
-        """Whether the seals of earlier services are known."""
-        return self._chain is not None
-
     def fingerprint(self, file: str) -> Optional[Fingerprint]:
         """Return what the seal of a segment says of its bytes; None unless that has been told. Any thread may ask."""
         return self._fingerprints.get(file)
@@ -122,8 +119,12 @@ class EventStream:
                 self.seals_told += 1
                 while self._held:
                     self._seal(self._held.popleft())
+            caught_up = self._sealer.caught_up
             for sealed in self._sealer.take():
                 self._seal(sealed)
+            if caught_up and not self.seals_known:
+                self.seals_known = True
+                self.seals_told += 1
         if self._chain is not None and self._clock.monotonic() >= self._heads_at:
             self._heads_at = self._clock.monotonic() + _HEADS_SECONDS
             for stream, head in self._chain.heads.items():

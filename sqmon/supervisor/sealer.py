@@ -52,6 +52,8 @@ class Sealer:
         self._thread: SideThread[Callable[[], None]] = SideThread("sealer", lambda job: job(), room=_JOBS)
         self.heads: Optional[Mapping[str, str]] = None
         """The digest of the newest seal of each stream that earlier services have told of; None until they are known."""
+        self.caught_up = False
+        """Whether every segment of earlier services has been looked at."""
         self.known: dict[str, Fingerprint] = {}
         """The segments of earlier services that are there and have a seal."""
 
@@ -92,6 +94,7 @@ class Sealer:
             for name in names:
                 if f"{stream}/{name}" in unsealed:
                     self._count(f"{stream}/{name}")
+        self.caught_up = True
 
     def _seal_run(self, stream: str, run_id: str, after: str) -> None:
         names = [path.name for path in segments(self._log_dir, stream, archived=False)]

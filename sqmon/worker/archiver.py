@@ -43,10 +43,16 @@ class _Archiver:
 
     def work_off(self, sources: list[Source]) -> None:
         remove_partial(self._log_dir)
+        self._sync_events()
         for source in sources:
             if not self._compress(source):
                 break
         self._report(Finished())
+
+    def _sync_events(self) -> None:
+        """Have the seals on the disk before what they vouch for is replaced: they can't be made again from an archive."""
+        with contextlib.suppress(OSError), (self._log_dir / "current" / "sqmon").open("rb") as segment:
+            os.fsync(segment.fileno())
 
     def _compress(self, source: Source) -> bool:
         """Compress one segment; return whether it makes sense to go on with the next."""
