@@ -122,6 +122,7 @@ Look = tuple[Verdict, Optional[LokiVerdict]]
 
 def _looked(log_dir: Path, inspector: Inspector, proof: Optional[LokiProof], since_ns: int) -> Look:
     verdict = verify(log_dir, inspector)
+    inspector.forget_all_but({inspected.sealed.file for inspected in verdict.found})
     return verdict, proof.ask(verdict, since_ns=since_ns) if proof else None
 
 

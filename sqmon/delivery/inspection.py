@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from itertools import islice
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional
+from typing import Collection, Iterator, NamedTuple, Optional
 
 import msgspec
 
@@ -93,6 +93,10 @@ class Inspector:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bool], tuple[tuple[int, ...], Inspected]] = {}
+
+    def forget_all_but(self, files: Collection[str]) -> None:
+        """Forget the other segments, which are gone."""
+        self._known = {key: known for key, known in self._known.items() if key[0] in files}
 
     def __call__(self, log_dir: Path, file: str, *, thorough: bool) -> Inspected:
         """See `inspect`."""

@@ -88,6 +88,8 @@ class LokiProof:
     def _asked(self, verdict: Verdict, since_ns: int) -> LokiVerdict:
         before, now_ns = self._client.queries, self._clock.time_ns()
         bad = {problem.file for problem in verdict.problems}
+        there = {inspected.sealed.file for inspected in verdict.found}
+        self._proved = {file: proved for file, proved in self._proved.items() if file in there}
         known: list[Inspected] = []
         asked: list[Inspected] = []
         timeless: list[SegmentVerdict] = []
