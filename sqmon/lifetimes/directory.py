@@ -82,10 +82,7 @@ class _Metric:
         first = event.get("first_seq")
         lines = [] if first is None else self._lines.between(event["target_run_id"], first, event["last_seq"], event["ts"])
         if event.get("digest") is None:
-            return lines if lines is not None and len(lines) == event["rows"] else None
-        if lines is None:
-            self._fold = Fold()
-            return None
+            return lines if len(lines) == event["rows"] else None
         if lines:
             self._fold.take(lines)
         elif event.get("key"):
@@ -110,8 +107,8 @@ class _Lines:
         self._head: Optional[dict[str, Any]] = None
         self._runs: deque[str] = deque(maxlen=_RUNS)
 
-    def between(self, run_id: str, first_seq: int, last_seq: int, told: str) -> Optional[list[Row]]:
-        """Return these lines of a run, None unless all of them are there; `told` is the `ts` of the event that tells of them."""
+    def between(self, run_id: str, first_seq: int, last_seq: int, told: str) -> list[Row]:
+        """Return those of these lines of a run that are there; `told` is the `ts` of the event that tells of them."""
         if run_id not in self._runs:
             self._runs.append(run_id)
         found: list[Row] = []
@@ -132,7 +129,7 @@ class _Lines:
                 found.append(head)
             if head["seq"] == last_seq:
                 break
-        return found if len(found) == last_seq - first_seq + 1 else None
+        return found
 
     def _next(self) -> Optional[dict[str, Any]]:
         """The next line; at the end of what was there, what was added since."""

@@ -141,18 +141,18 @@ class LockGraph:
         return any(held.statement_id == number for name in _wanted(member.row) for held in self._holders(name))
 
     def _blockers(self, member: Member, until_s: Optional[int] = None) -> list[Blocker]:
-        """The locks in the way of a statement, in the order of the poll; none once it has got its own."""
-        if self._has_its_locks(member):
-            return []
-        number = text_of(member.row.get("statementid"))
-        return [
-            Blocker(held.statement_id, f"{mode} wanted, {held.mode} held on {name}", name)
-            for name, mode in _wanted(member.row).items()
-            for held in self._holders(name)
-            if held.statement_id != number
-            and conflict(mode, held.mode)
-            and (until_s is None or held.start_s is None or held.start_s <= until_s)
-        ]
+        """The locks in the way of a statement, in the order of the poll; none on an object on which it has got its own."""
+        number, blockers = text_of(member.row.get("statementid")), []
+        for name, mode in _wanted(member.row).items():
+            holders = self._holders(name)
+            if any(held.statement_id == number for held in holders):
+                continue
+            blockers += [
+                Blocker(held.statement_id, f"{mode} wanted, {held.mode} held on {name}", name)
+                for held in holders
+                if conflict(mode, held.mode) and (until_s is None or held.start_s is None or held.start_s <= until_s)
+            ]
+        return blockers
 
     def _over(self, poll: Poll, key: Key, wait: Wait, end: str) -> Line:
         fields = {**self._blocked_by(wait), "blocked_by": ",".join(wait.all_blockers), "end": end}

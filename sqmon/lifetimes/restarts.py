@@ -36,7 +36,7 @@ class Restarts:
 
     def end_of(self, member: Member, poll: Poll) -> tuple[str, int]:
         """Return why a member ended that this poll no longer sees, and before when, in nanoseconds since 1970."""
-        gone_before = (member.absent or poll).ended_ns
+        gone_before = poll.ended_ns
         if self._between is None:
             return "gone", gone_before
         earlier, later = self._between

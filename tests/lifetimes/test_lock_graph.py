@@ -93,6 +93,15 @@ def test_statement_that_gets_its_lock_is_let_in() -> None:
     assert [] == events(site.statements(6.0, waiting(9, "delete from t", since=2)), "statement_blocked")
 
 
+def test_statement_waits_for_what_it_lacks_of_what_it_wants() -> None:
+    """A statement that has one of its locks waits for the other, and not for an object of which it has its own."""
+    site = Site()
+    site.locks(3.0, lock(9, "database$master", mode="Inclusive"), lock(7), lock(10, f"{T}2$Update"), lock(8, f"{T}2$Update"))
+    lines = site.statements(4.0, waiting(9, "delete from t", since=1), waiting(10, "delete from t2", since=1))
+
+    assert [("9", "7")] == [(line["statement_id"], line["blocked_by"]) for line in events(lines, "statement_blocked")]
+
+
 def test_lock_that_is_gone_holds_up_nobody() -> None:
     """When the lock in the way is gone, the wait is over, whatever the statement does next."""
     site = Site()

@@ -147,6 +147,15 @@ def test_holder_that_two_polls_around_the_lock_miss_is_gone() -> None:
     assert [] == events(site.statements(5.0), "lock_orphaned")
 
 
+def test_polls_that_overlap_with_that_of_the_lock_make_no_orphan() -> None:
+    """A poll that was not over before that of the lock began, or began before that was over, may have been answered on the other side."""
+    for before, after in ((1.8, 3.0), (1.0, 2.2)):
+        site = Site()
+        site.statements(before)
+        site.locks(2.0, lock(2))
+        assert [] == events(site.statements(after), "lock_orphaned")
+
+
 def test_holder_that_a_poll_sees_makes_no_orphan() -> None:
     """A statement that began after the first of the two polls, or that is seen by one of them, is no missing holder."""
     site = Site()
