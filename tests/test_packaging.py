@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -21,8 +22,10 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 import sqmon
+from sqmon.simulator import Simulator
 from tests.support import ROOT
-from tests.support.program import DEADLINE_SECONDS, environment
+from tests.support.image import Image
+from tests.support.program import DEADLINE_SECONDS, environment, wait_until
 
 VERSION = sqmon.__version__
 NOT_SOURCES = shutil.ignore_patterns(".*", "__pycache__", "*.py[cod]", "*.egg-info", "build", "dist", "logs", "sqmon-demo")
@@ -179,11 +182,16 @@ def test_requirements_lack_what_is_never_loaded_and_nothing_else() -> None:
     }
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the network away")
-def test_wheelhouse_installs_without_a_network(built: Built, tmp_path: Path) -> None:
-    """In a new environment that has no network, no pip and no pyarrow, the wheelhouse is enough to poll a database into files."""
+@pytest.fixture(scope="module")
+def house(built: Built) -> Path:
+    """The directory that `make wheelhouse` fills."""
     run("make", "wheelhouse", f"VENV={sys.prefix}", cwd=built.source)
-    house = built.source / "dist" / "wheelhouse"
+    return built.source / "dist" / "wheelhouse"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the network away")
+def test_wheelhouse_installs_without_a_network(house: Path, tmp_path: Path) -> None:
+    """In a new environment that has no network, no pip and no pyarrow, the wheelhouse is enough to poll a database into files."""
     script = f"""
         ip link set lo up
         {sys.executable} -m venv --without-pip new
@@ -198,6 +206,41 @@ def test_wheelhouse_installs_without_a_network(built: Built, tmp_path: Path) -> 
 
     assert said.startswith("\n")
     assert list((tmp_path / "sqmon-demo" / "show_locks").glob("*.jsonl"))
+
+
+DOCKERFILE = (ROOT / "config_files" / "container" / "Dockerfile").read_text("utf-8")
+
+
+def test_image_needs_neither_root_nor_a_shell(tmp_path: Path) -> None:
+    """The image runs as a user that is told as a number, starts and is checked without a shell, and names all that it writes to."""
+    image = Image(DOCKERFILE, tmp_path, tmp_path)
+
+    assert image.value("USER") == "65532:65532"
+    assert image.words("ENTRYPOINT") == ["/opt/sqmon/bin/sqmon"]
+    assert image.words("HEALTHCHECK") == ["/opt/sqmon/bin/sqmon", "status"]
+    assert image.words("VOLUME") == ["/var/log/sqmon"]
+    assert [name for name, _ in image.last if name in ("RUN", "ADD")] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs namespaces and overlays, which are root's")
+def test_image_runs_as_process_1(house: Path, tmp_path: Path) -> None:
+    """The image is built from the wheelhouse and polls as process 1 with a read-only root, is healthy, reaps orphans, stops when told."""
+    image = Image(DOCKERFILE, house, tmp_path / "image", PIP_NO_INDEX="1")
+    with Simulator() as simulator, image.running(SQMON_PORT=str(simulator.port), SQMON_STARTUP_TIMEOUT="5") as container:
+        volume = tmp_path / "image" / "volume"
+        wait_until(lambda: list(volume.glob("show_locks/*.jsonl")) or container.process.poll() is not None)
+        assert container.process.poll() is None, container.stderr
+        wait_until(lambda: container.ended(image.words("HEALTHCHECK")).returncode == 0)
+        orphans = container.descendants()
+        (forkserver,) = container.children()
+        for process in (forkserver, *orphans - {forkserver}):  # without it, the workers become children of process 1
+            os.kill(process, signal.SIGKILL)
+        wait_until(lambda: not orphans & container.descendants())
+        (owner,) = {(path.stat().st_uid, path.stat().st_gid) for path in volume.rglob("*")}
+        os.kill(container.first, signal.SIGTERM)
+
+        assert container.process.wait(DEADLINE_SECONDS) == 0, container.stderr
+        assert owner == (65532, 65532)
 
 
 SYSTEMD = ROOT / "config_files" / "systemd"
