@@ -44,9 +44,10 @@ class BufferedWriter(ABC):
         """See LineWriter."""
         return self._backlog.settled_seq
 
-    def append(self, batch: Batch) -> None:
+    def append(self, *batches: Batch) -> None:
         """See LineWriter."""
-        self._backlog.push(batch)
+        for batch in batches:
+            self._backlog.push(batch)
         self._flush()
 
     def _flush(self) -> None:

@@ -58,8 +58,8 @@ class LineWriter(Protocol):
         """The file that lines are appended to; None before the first line."""
         ...
 
-    def append(self, batch: Batch) -> None:
-        """Write the batch at once, or keep it until `tick` can; never raises OSError."""
+    def append(self, *batches: Batch) -> None:
+        """Write the batches at once, or keep them until `tick` can; never raises OSError."""
         ...
 
     def tick(self) -> None:

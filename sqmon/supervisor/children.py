@@ -19,8 +19,11 @@ from sqmon.supervisor.forkserver import Forkserver
 from sqmon.supervisor.journal import Journal
 from sqmon.supervisor.login_gate import LoginGate
 from sqmon.supervisor.run import Run
+from sqmon.supervisor.wakeup import GRID_SECONDS, on_grid
 
 _LOOK_SECONDS = 1.0
+_HEARD_AT_ONCE = 16
+_BREATH_SECONDS = 0.02  # between two bunches, so that no worker's poll waits for the processor while a hundred are heard
 
 
 class Changes(NamedTuple):
@@ -50,6 +53,9 @@ class Children:
         self._gate = gate
         self._journal = journal
         self._selector = selector
+        self._ears = selectors.DefaultSelector()
+        """The sockets of all children; the loop waits for it only while one of them starts or stops."""
+        self._attentive = False
         self._clock = clock
         now, shortest = clock.monotonic(), min(metric.interval for metric in metrics)
         self._children = [Child(metric, start_at=now + spread(index, len(metrics), shortest)) for index, metric in enumerate(metrics)]
@@ -58,6 +64,8 @@ class Children:
         self._stopping = False
         self.next_round = 0.0
         """When `go_round` has something to do, in monotonic seconds."""
+        self.next_hearing = 0.0
+        """When `hear` is to be called, in monotonic seconds."""
 
     def __iter__(self) -> Iterator[Child]:
         """Iterate over those that are in service."""
@@ -68,10 +76,28 @@ class Children:
         """Whether a process lives that can be waited for."""
         return any(child.run is not None and not child.run.stuck for child in self._children)
 
+    def hear(self) -> None:
+        """Take what some of the children have reported; `next_hearing` is the turn of the others."""
+        ready, now = self._ears.select(0), self._clock.monotonic()
+        with self._journal.together():
+            for key, _ in ready[:_HEARD_AT_ONCE]:
+                key.data()
+        self.next_hearing = on_grid(now + GRID_SECONDS) if len(ready) <= _HEARD_AT_ONCE else now + _BREATH_SECONDS
+        self._attend()
+
+    def _attend(self) -> None:
+        """Have the loop woken by each report while a child starts or stops, when somebody waits for what it says; by none otherwise."""
+        attentive = any(child.state in ("starting", "stopping") for child in self._children)
+        if attentive and not self._attentive:
+            self._selector.register(self._ears, selectors.EVENT_READ, self.hear)
+        elif self._attentive and not attentive:
+            self._selector.unregister(self._ears)
+        self._attentive = attentive
+
     def go_round(self, now: float) -> None:
         """Look at every child: end what is over, kill what hangs, start what may. Between rounds only reports are looked at."""
         self._forkserver.look_after(now)
-        self.next_round = min(now + _LOOK_SECONDS, self._forkserver.deadline)
+        self.next_round = min(on_grid(now + _LOOK_SECONDS), self._forkserver.deadline)
         for child in self._children.copy():
             if child.run is not None:
                 self._look_at(child, child.run, now)
@@ -90,6 +116,7 @@ class Children:
                     trying += child.run is not None
         if self._gate.next_try > now:
             self.next_round = min(self.next_round, self._gate.next_try)
+        self._attend()
 
     def forgive(self, seconds: float) -> None:
         """Leave a time out of account in which this process was asleep and heard nobody."""
@@ -105,6 +132,7 @@ class Children:
         for child in self._children:
             if child.run is not None:
                 child.run.stop(now)
+        self._attend()
 
     def finish(self) -> None:
         """Kill what is left, tell what does not die of that, and what is missing of each metric."""
@@ -163,7 +191,7 @@ class Children:
             self._journal.not_started(child, error.strerror or str(error), child.back_off(0.0, now))
             return
         child.begin(Run(process, run_id, password, now))
-        self._selector.register(process.pipe, selectors.EVENT_READ, partial(self._hear, child))
+        self._ears.register(process.pipe, selectors.EVENT_READ, partial(self._hear, child))
 
     def _hear(self, child: Child) -> None:
         now, run = self._clock.monotonic(), child.run
@@ -174,7 +202,7 @@ class Children:
         self._take_reports(child, run, now)
         self.next_round = min(self.next_round, run.deadline)
         if run.silent:
-            self._selector.unregister(run.process.pipe)
+            self._ears.unregister(run.process.pipe)
             self.next_round = 0.0
 
     def _take_reports(self, child: Child, run: Run, now: float) -> None:
@@ -191,6 +219,8 @@ class Children:
     def _look_at(self, child: Child, run: Run, now: float) -> None:
         if run.exists(now):
             self._journal.started(child)
+        if now >= run.deadline:
+            self._take_reports(child, run, now)  # nobody is judged who has said something
         run.judge(now)
         if run.over:
             self._take_reports(child, run, now)  # what it said last
@@ -202,7 +232,7 @@ class Children:
         """Decide when a child that has ended starts again."""
         self.next_round = 0.0
         with contextlib.suppress(KeyError):  # its silence may have been noticed already
-            self._selector.unregister(run.process.pipe)
+            self._ears.unregister(run.process.pipe)
         end = run.end(now)
         restart_in: Optional[float] = None
         if not end.planned and not child.retired:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 from sqmon import logs
 from sqmon.clock import Clock, ClockStep, utc_stamp
@@ -22,6 +23,7 @@ _QUIET = {"poll", "segment_sealed", "chain_head", "worker_start"}
 _LEVELS = {"info": 20, "warning": 30, "error": 40}
 _TICK_SECONDS = 1.0
 _ROOM_BYTES = 8 << 20
+_WRITE_BYTES = 64 << 10
 _CLOSE_SECONDS = 3.0
 _HEADS_SECONDS = 3600.0  # after that long a witness learns again which seals are the newest, even when no segment has ended
 _HELD = 1000  # seals that wait until the newest of earlier services are known; the next start writes what this leaves out
@@ -46,7 +48,7 @@ class EventStream:
         self.run_id = run_id
         self._clock = clock
         self._listener = listener
-        self._log = logs.get_logger()
+        self._log = logs.get_logger().bind()
         self._steps: list[ClockStep] = []
         self._encoder = streams.encoder(STREAM, run_id, on_step=self._steps.append)
         # Filled by the side thread, emptied by the caller.
@@ -66,6 +68,9 @@ class EventStream:
         self._silences: deque[float] = deque()
         self._warning = ""
         self._tick_at = 0.0
+        self._held_back: Optional[list[Batch]] = None
+        self._gathered: list[Batch] = []  # by the side thread
+        self._gathered_bytes = 0
         self._refused: Optional[Dropped] = None
         self._thread: SideThread[Batch] = SideThread(
             "events", self._store, room=_ROOM_BYTES, idle=self._tick_writer, idle_seconds=_TICK_SECONDS, finish=self._writer.close
@@ -86,6 +91,17 @@ class EventStream:
         self._append(level, event, fields)
         while self._steps:
             self._append("warning", "clock_step", step_fields(STREAM, self.run_id, self._steps.pop()))
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Hand the events that are written within over to the side thread at the end: it is woken once, and makes one write of them."""
+        self._held_back = []
+        try:
+            yield
+        finally:
+            batches, self._held_back = self._held_back, None
+            for batch in batches:
+                self._offer(batch)
 
     def warn_of_disk(self, target: str, run_id: str, reason: str) -> None:
         """Write what is wrong with the disk of a stream although no line has to wait; "" is the end of that."""
@@ -142,12 +158,18 @@ class EventStream:
     def _append(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
         now_ns = self._clock.time_ns()
         batch = self._encoder.event(level, event, fields, now_ns=now_ns)
-        if self._refused is not None or not self._thread.offer(batch, len(batch.data)):
-            self._refuse(batch, now_ns)
+        if self._held_back is not None:
+            self._held_back.append(batch)
+        else:
+            self._offer(batch)
         if self._listener is not None:
             self._listener(event, fields)
         shown = {name: value for name, value in fields.items() if value is not None}
         self._log.log(10 if level == "info" and event in _QUIET else _LEVELS[level], event, **shown)
+
+    def _offer(self, batch: Batch) -> None:
+        if self._refused is not None or not self._thread.offer(batch, len(batch.data)):
+            self._refuse(batch, self._clock.time_ns())
 
     def _refuse(self, batch: Batch, now_ns: int) -> None:
         if self._refused is None:
@@ -184,8 +206,15 @@ class EventStream:
             self._append("error", "gap", dropped_fields(STREAM, self.run_id, refused))
 
     def _store(self, batch: Batch) -> None:
+        """Write the batch together with those that wait behind it."""
+        self._gathered.append(batch)
+        self._gathered_bytes += len(batch.data)
+        if self._thread.waiting and self._gathered_bytes < _WRITE_BYTES:
+            return
         began = self._clock.monotonic()
-        self._writer.append(batch)
+        self._writer.append(*self._gathered)
+        self._gathered.clear()
+        self._gathered_bytes = 0
         if began >= self._tick_at:
             self._writer.tick()
             self._tick_at = began + _TICK_SECONDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Optional
+from typing import ContextManager, Mapping, Optional
 
 from sqmon.clock import Clock, utc_stamp
 from sqmon.health.status_file import MetricStatus
@@ -27,6 +27,10 @@ class Journal:
         self._last_runs = dict(last_runs or {})
         self._clock = clock
         self._tallies: dict[str, Tally] = {}
+
+    def together(self) -> ContextManager[None]:
+        """Return a context whose events are written at its end, all at once."""
+        return self._events.together()
 
     def tally(self, metric: str) -> Tally:
         """Return the tally of `metric`, which begins now if the metric is new."""

@@ -22,7 +22,7 @@ from sqmon.supervisor.forkserver import Forkserver
 from sqmon.supervisor.journal import Journal
 from sqmon.supervisor.log_directory import LogDirectory
 from sqmon.supervisor.login_gate import LoginGate
-from sqmon.supervisor.wakeup import Wakeup
+from sqmon.supervisor.wakeup import Wakeup, on_grid
 
 _TURN_SECONDS = 1.0
 _ASLEEP_SECONDS = 0.5
@@ -104,7 +104,7 @@ class Supervisor:
 
     def _turn(self) -> None:
         """Wait for the next thing to happen, and deal with all that has."""
-        due = min(self._children.next_round, self._next_health)
+        due = min(self._children.next_round, self._children.next_hearing, self._next_health)
         if self._file is not None and not self._stopped_by:
             due = min(due, self._file.due)
         patience = max(min(due - self._clock.monotonic(), _TURN_SECONDS), 0.0)
@@ -116,11 +116,13 @@ class Supervisor:
         if self._file is not None and now >= self._file.due and not self._stopped_by:
             self._reread(self._file, now)
             self._notifier.ready()
+        if now >= self._children.next_hearing:
+            self._children.hear()
         if now >= self._children.next_round:
             self._children.go_round(now)
         if now >= self._next_health:
             # Rounds may follow each other closely, as when many children start; nobody asks that often.
-            self._next_health = now + _TURN_SECONDS
+            self._next_health = on_grid(now + _TURN_SECONDS)
             self._directory.look(now)
             self._stopped_by = self._stopped_by or self._directory.ousted
             self._tell_health()

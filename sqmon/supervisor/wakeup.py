@@ -1,13 +1,22 @@
-"""The wakeup of the supervisor's loop: a signal or another thread writes one byte to a socket."""
+"""The wakeups of the supervisor's loop: a signal or another thread writes one byte to a socket, and what has time waits for the grid."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import socket
 from typing import Any, NamedTuple
 
 _POKE = 0
+
+GRID_SECONDS = 0.5
+"""How long the reports of polling children may lie in their sockets: a wake-up costs more than what it hears."""
+
+
+def on_grid(moment: float) -> float:
+    """Return the last moment of the grid up to `moment`: what is due about once a second shares one wake-up."""
+    return math.floor(moment / GRID_SECONDS) * GRID_SECONDS
 
 
 class Woken(NamedTuple):
