@@ -28,11 +28,12 @@ proof: $(VENV)/dev.stamp ## a thousand random schedules of kills, full disks, ou
 chaos: $(VENV)/dev.stamp ## half an hour of faults of every kind at once; SECONDS=N for more or less, SEED=N for another course
 	$(BIN)/python -m tests.support.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios
+bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios; RIVAL=DIRECTORY is another checkout to be measured beside this one
 	$(BIN)/python -m benchmarks.emit
 	$(BIN)/python -m benchmarks.single_file
 	$(BIN)/python -m benchmarks.big_poll
 	$(BIN)/python -m benchmarks.many_metrics
+	$(BIN)/python -m benchmarks.memory $(if $(RIVAL),--rival $(RIVAL))
 
 matrix: ## the contract tests with every supported Python, the oldest dependencies and the newest pysqream
 	tests/matrix.sh $(PYTHONS)
