@@ -206,12 +206,16 @@ class Schedule:
         self._expect_lost(each, range(cut, len(each.lines)))
 
     def _unread(self, each: Segment) -> None:
-        """The agent stopped within the file."""
+        """The agent stopped within the file, and the lines that it read last may be lost."""
         cut = self.dice.randrange(len(each.lines))
         if self.positions is None or each.times[cut] < self._unflushed_before():
             self._none(each)
             return
-        self._put(each, [*range(cut)], read=each.ends[cut - 1] + self.dice.randrange(20) if cut else 0)
+        # What it read last may have been lost behind it: one range in Loki, with two hops.
+        kept = max(0, cut - self.dice.choice([0, 3]))
+        kept = cut if each.times[kept] < self._unflushed_before() else kept
+        self._put(each, [*range(kept)], read=each.ends[cut - 1] + self.dice.choice([0, 1, 19]) if cut else 0)
+        self._expect_lost(each, range(kept, cut))
         for place in range(cut, len(each.lines)):
             young = each.times[place] >= self.clock.time_ns() - LAG_S * 1e9
             settled = self._looked_ns() - each.times[-1] > 600 * 10**9
