@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -127,8 +128,8 @@ class Retention:
 
     @property
     def compress_after_s(self) -> float:
-        """How old a segment must be before it is compressed although nobody is known to have read it."""
-        return 24 * 3600.0 if self.has_agent else 0.0
+        """How old a segment must be before it is compressed although nobody is known to have read it; with an agent, never."""
+        return math.inf if self.has_agent else 0.0
 
 
 SqlMode = Literal["full", "masked", "none"]
