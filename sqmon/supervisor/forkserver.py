@@ -117,17 +117,18 @@ class Forkserver:
 
     def start(self, module: str, *args: object) -> Process:
         """Order a process that calls `main(*args, pipe)` of `module`. Raises OSError when the system does not even take the order."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         lifeline, end = os.pipe()
-        process, number = Process(ours, end), next(self._numbers)
-        try:
-            with theirs:
-                self._send(number, theirs.fileno(), lifeline, module, args)
-        except BaseException:
-            process.close()
-            raise
-        finally:
-            os.close(lifeline)
+        with contextlib.ExitStack() as ours_alone:
+            ours_alone.callback(os.close, lifeline)
+            with contextlib.ExitStack() as unless_sent:
+                unless_sent.callback(os.close, end)
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                unless_sent.callback(ours.close)
+                with theirs:
+                    number = next(self._numbers)
+                    self._send(number, theirs.fileno(), lifeline, module, args)
+                unless_sent.pop_all()
+        process = Process(ours, end)
         self._processes[number] = process
         self._unanswered[number] = self._clock.monotonic()
         return process

@@ -77,7 +77,7 @@ WRONG: list[Any] = [
     {"reset_leveldb_stats": {"interval": 86400, "allow_state_change": True, "allow_functions": ["mine"]}},
     {"mine": {"interval": 2, "query": "select 1;", "allow_functions": ["No"]}},
     {"mine": {"interval": 2, "query": 1}},
-    {name: {"interval": 2, "query": "select 1;"} for name in (f"m{number}" for number in range(101))},
+    {name: {"interval": 2, "query": "select 1;"} for name in (f"m{number}" for number in range(1001))},
 ]
 
 

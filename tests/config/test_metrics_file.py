@@ -172,12 +172,12 @@ def test_many_problems_end_early() -> None:
 
 
 def test_metrics_have_a_limit() -> None:
-    """A file with more than a hundred metrics is refused."""
+    """A file with more than a thousand metrics is refused."""
     entry = {"interval": 60, "query": "select show_locks()"}
 
-    assert len(metrics_file.parse(json.dumps({f"a{number}": entry for number in range(100)}).encode(), "m.json")) == 100
-    assert problems({f"a{number}": entry for number in range(101)}) == [
-        "m.json: names 101 metrics; each is a process and a login of its own, so 100 is the most"
+    assert len(metrics_file.parse(json.dumps({f"a{number}": entry for number in range(1000)}).encode(), "m.json")) == 1000
+    assert problems({f"a{number}": entry for number in range(1001)}) == [
+        "m.json: names 1001 metrics; each is a process and a login of its own, so 1000 is the most"
     ]
 
 

@@ -102,6 +102,26 @@ def test_want_of_descriptors_fails_the_start_alone(harness: Harness) -> None:
         process.close()
 
 
+def test_start_that_fails_leaves_nothing_open(harness: Harness) -> None:
+    """A supervisor without free descriptors gets an OSError, whichever of them was the last, and keeps none of the others."""
+    first = harness.forkserver.start(PROBE, NOBODY)
+    harness.until(first, "code")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    before = descriptors("self")
+    for free in range(5):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, limits[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                harness.forkserver.start(PROBE, NOBODY)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert before == descriptors("self")
+    first.close()
+
+
 def test_arguments_of_any_size_arrive(harness: Harness) -> None:
     """Arguments arrive even if they are longer than a message over a socket."""
     to = Connection("127.0.0.1", 1, "master", "x" * 1_000_000, "monitor")

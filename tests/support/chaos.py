@@ -128,6 +128,8 @@ def _reckon(site: Site, actions: int) -> Outcome:
             wait_until(lambda: collector.polled(after) >= set(site.metrics), _RECOVERY_SECONDS)
         except AssertionError:
             problems.append(f"not polled again within {_RECOVERY_SECONDS:g} s: {set(site.metrics) - collector.polled(after)}")
+            problems += [str(event) for event in collector.events if event["event"] == "login_paused"][-3:]
+            problems += [str(event) for event in collector.events[-20:]]
         _stop(running, problems)
     collector.read()
     log, _, trace = running.stderr.partition("Traceback")

@@ -36,6 +36,8 @@ class Site:
     problems: list[str] = field(default_factory=list)
     passwords: int = 0
     """How often the password was changed."""
+    password: str = "sqream"
+    """What it is now."""
 
     @property
     def log_dir(self) -> Path:
@@ -69,6 +71,7 @@ class Site:
     def heal(self) -> None:
         """Put back what the service needs to work again."""
         self.simulator.clear_faults()
+        (self.disk / "password").write_text(f"{self.password}\n", "utf-8")
         self.metrics_file.write_text(json.dumps(self.metrics), "utf-8")
         self.running.process.send_signal(signal.SIGHUP)
 
@@ -219,7 +222,7 @@ def no_descriptors(site: Site) -> Iterator[float]:
 def password(site: Site) -> Iterator[float]:
     """The server's password changes, sessions are cut, and the password file follows later."""
     site.passwords += 1
-    fresh = f"secret-{site.passwords}"
+    fresh = site.password = f"secret-{site.passwords}"
     site.simulator.set_password(fresh)
     if site.rng.random() < 0.7:
         site.simulator.stop_worker()
