@@ -71,6 +71,7 @@ def harness() -> Iterator[Harness]:
     harness = Harness(FakeClock())
     yield harness
     harness.forkserver.close()
+    harness.selector.close()
 
 
 def test_process_runs_tells_and_ends(harness: Harness) -> None:
