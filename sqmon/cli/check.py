@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Iterator, Optional
 
-from rich.console import Console
 from rich.text import Text
 
 from sqmon.cli import exit_codes
+from sqmon.cli.console import Console
 from sqmon.clock import SystemClock
 from sqmon.config import arguments, metrics_file, options, settings
 from sqmon.config.settings import Metric

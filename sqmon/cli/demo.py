@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 from typing import Iterator, Optional
 
-from rich.console import Console
-
 from sqmon.cli import exit_codes
+from sqmon.cli.console import Console
 from sqmon.cli.demo_view import View
 from sqmon.config import converters, options
 from sqmon.config.catalogue import DEFAULT_METRICS

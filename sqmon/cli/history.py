@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 import msgspec
-from rich.console import Console
 
 from sqmon.cli import exit_codes, history_view
+from sqmon.cli.console import Console
 from sqmon.clock import stamp_ns, utc_stamp
 from sqmon.config import options, settings
 from sqmon.config.typed_time import TypedTime, typed_duration, typed_time

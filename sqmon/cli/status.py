@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Optional
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sqmon.cli.console import Console
 from sqmon.clock import stamp_ns
 from sqmon.config import options, settings
 from sqmon.errors import SqmonError, shown

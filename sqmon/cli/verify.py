@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 from typing import Callable, Optional
 
-from rich.console import Console
-
 from sqmon.cli import exit_codes, verify_view
+from sqmon.cli.console import Console
 from sqmon.clock import SystemClock
 from sqmon.config import converters, options, settings
 from sqmon.config.typed_time import TypedTime, typed_time

@@ -36,6 +36,7 @@ def conflict(simulator: Simulator, run: Service) -> dict[str, Any]:
     polled(run)
     simulator.run("delete from t where x = 2", user="reporting")
     wait_until(lambda: any(wait["ended_ns"] for wait in simulator.truth()["waits"]))
+    polled(run)  # or nobody could tell whether it gave up before the lock was released
     simulator.end(holder)
     simulator.run("insert into u values (1)", seconds=None, user="loader")
     polled(run)

@@ -218,6 +218,17 @@ def test_reader_that_has_had_enough(simulator: Simulator, tmp_path: Path) -> Non
     assert (process.wait(DEADLINE_SECONDS), said) == (0, b"")
 
 
+@pytest.mark.parametrize("words", [("check", "--offline"), ("status", "--log_dir", "nowhere")])
+def test_reader_that_has_gone_is_no_error_for_tables_either(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """What is written for people is told of a closed pipe as quietly as records are."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as stdout:
+        process = subprocess.run(command(*words), cwd=tmp_path, env=environment(), stdout=stdout, stderr=subprocess.PIPE, check=False)
+
+    assert (process.returncode, process.stderr) == (0, b"")
+
+
 def test_metrics_file_beside_where_one_stands_is_used(simulator: Simulator, tmp_path: Path) -> None:
     """A monitor_input.json in the working directory is used, as the original service did."""
     (tmp_path / "monitor_input.json").write_text('{"get_license_info": 5}', "utf-8")

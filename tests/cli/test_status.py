@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Iterator, Sequence
 
 import pytest
-from rich.console import Console
 
+from sqmon.cli.console import Console
 from sqmon.cli.status import show
 from sqmon.clock import utc_stamp
 from sqmon.health import status_file
