@@ -61,15 +61,22 @@ class SideThread(Generic[T]):
                 return False
             self._items.append((item, size))
             self.waiting += size
-            self._changed.notify()
+            self._changed.notify_all()
         self._start()
         return True
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until nothing waits and nothing is being worked on, `seconds` at most; return whether it is so."""
+        with self._changed:
+            drained = self._changed.wait_for(lambda: self._failure is not None or not (self._items or self.busy_since), seconds)
+        self._raise_failure()
+        return drained
 
     def end(self, seconds: float) -> bool:
         """Let the thread work off what waits and end; return whether it did so within `seconds`, which is the longest wait."""
         with self._changed:
             self._ending = True
-            self._changed.notify()
+            self._changed.notify_all()
         if self._finish is not None:
             self._start()
         if self._thread is not None:
@@ -95,7 +102,9 @@ class SideThread(Generic[T]):
             while self._turn():
                 pass
         except Exception as error:  # noqa: BLE001 - the owner raises it
-            self._failure = error
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
 
     def _turn(self) -> bool:
         """Wait for the next call to make and make it; return False after the last one."""
@@ -112,5 +121,7 @@ class SideThread(Generic[T]):
             self.busy_since = time.monotonic()
         if call is not None:
             call()
-        self.busy_since = None
+        with self._changed:
+            self.busy_since = None
+            self._changed.notify_all()
         return not last

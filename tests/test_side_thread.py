@@ -8,7 +8,7 @@ from typing import Iterator
 import pytest
 
 from sqmon.side_thread import SideThread
-from tests.support.program import wait_until
+from tests.support.program import DEADLINE_SECONDS, wait_until
 
 
 @pytest.fixture
@@ -81,3 +81,23 @@ def test_bug_in_the_thread_is_raised_by_its_owner() -> None:
         thread.end(10)
     with pytest.raises(ZeroDivisionError):
         thread.offer("later")
+
+
+def test_drain_waits_for_the_work_and_not_for_ever() -> None:
+    """An owner can wait until everything is done, or for as long as it likes."""
+    gate, done = threading.Event(), []
+
+    def work(item: int) -> None:
+        gate.wait()
+        done.append(item)
+
+    thread = SideThread("drained", work, room=10)
+    assert thread.drain(0.0)
+    thread.offer(1)
+    thread.offer(2)
+    assert not thread.drain(0.01)
+    gate.set()
+
+    assert thread.drain(DEADLINE_SECONDS)
+    assert [1, 2] == done
+    assert thread.end(DEADLINE_SECONDS)

@@ -7,12 +7,13 @@ from collections import deque
 from typing import Any, Callable, Iterator, Mapping, Optional
 
 from sqmon import logs
-from sqmon.clock import Clock, ClockStep, utc_stamp
+from sqmon.clock import Clock, ClockStep
 from sqmon.records.encoder import Batch
 from sqmon.side_thread import SideThread
 from sqmon.storage.seal import Chain
 from sqmon.storage.streams import Streams
 from sqmon.storage.writer import Dropped, Sealed
+from sqmon.supervisor.event_fields import dropped_fields, step_fields
 from sqmon.supervisor.sealer import Fingerprint, Sealer
 
 STREAM = "sqmon"
@@ -152,6 +153,8 @@ class EventStream:
         self._report_own()
         if self._sealer is not None:
             self._sealer.close()
+        if self._thread.drain(_CLOSE_SECONDS):
+            self._report_own()  # the last events may have filled a segment
         if not self._thread.end(_CLOSE_SECONDS):
             self._log.error("events not written", reason="the disk does not answer", bytes=self._thread.waiting)
 
@@ -229,21 +232,3 @@ class EventStream:
         silent = self._clock.monotonic() - began
         if silent > DISK_PATIENCE_SECONDS:
             self._silences.append(silent)
-
-
-def step_fields(target: str, run_id: str, step: ClockStep) -> dict[str, Any]:
-    """Return the fields of a `clock_step` event."""
-    return {"target": target, "target_run_id": run_id, "back_s": round(step.back_s, 3), "newest": utc_stamp(step.newest_ns)}
-
-
-def dropped_fields(target: str, run_id: str, dropped: Dropped) -> dict[str, Any]:
-    """Return the fields of a `gap` event for records that were given up."""
-    return {
-        "target": target,
-        "target_run_id": run_id,
-        "reason": dropped.reason,
-        "since": utc_stamp(dropped.since_ns),
-        "until": utc_stamp(dropped.until_ns),
-        "first_seq": dropped.first_seq,
-        "last_seq": dropped.last_seq,
-    }

@@ -10,7 +10,8 @@ from sqmon.ipc.login_pause import PAUSE_SECONDS
 from sqmon.ipc.reports import DISK, ClockStepped, ColumnsMissing, Pending, Polled, RecordsDropped, Report, SegmentSealed, Step
 from sqmon.supervisor.absence import Absence
 from sqmon.supervisor.child import Child
-from sqmon.supervisor.event_stream import DISK_PATIENCE_SECONDS, EventStream, dropped_fields, step_fields
+from sqmon.supervisor.event_fields import dropped_fields, step_fields
+from sqmon.supervisor.event_stream import DISK_PATIENCE_SECONDS, EventStream
 from sqmon.supervisor.run import Exit
 from sqmon.supervisor.tally import Tally
 

@@ -56,6 +56,7 @@ def event_fields() -> set[str]:
     names = {"ts", "seq", "metric", "run_id", "level", "event"}
     for module in (
         "supervisor/journal",
+        "supervisor/event_fields",
         "supervisor/event_stream",
         "supervisor/service",
         "supervisor/loop",

@@ -24,7 +24,8 @@ from sqmon.storage.segment_names import archive_of
 from sqmon.storage.streams import streams_of
 from sqmon.storage.writer import Dropped
 from sqmon.supervisor import sealer as sealer_module
-from sqmon.supervisor.event_stream import EventStream, dropped_fields
+from sqmon.supervisor.event_fields import dropped_fields
+from sqmon.supervisor.event_stream import EventStream
 from sqmon.supervisor.sealer import Sealer
 from tests.support.clocks import FakeClock
 from tests.support.program import wait_until
