@@ -15,8 +15,6 @@ from typing import Any, Callable, NamedTuple, Optional
 from sqmon.database.columns import Buffer, Column, Numbers, Part, Text, Values, Varchar
 from sqmon.result import Result, by_column
 
-Decode = Callable[[], Any]
-
 _NAMES_IN_5 = {"data_columns", "col_type_tups", "col_tvc", "extracted_cols", "unparsed_row_amount"}
 _ARGUMENTS_IN_6 = ("self", "unsorted_data_columns", "col_types", "col_sizes", "col_nul", "col_tvc", "col_scales")
 _NUMBERS = {"ftBool": "?", "ftUByte": "B", "ftShort": "h", "ftInt": "i", "ftLong": "q", "ftFloat": "f", "ftDouble": "d"}

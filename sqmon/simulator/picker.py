@@ -7,7 +7,6 @@ import ssl
 import struct
 from typing import Callable
 
-CLIENT_HELLO = 0x16
 # How long a client may take to begin TLS before it counts as one that never will: pysqream and the Node.js driver say nothing to a picker.
 SILENT_SECONDS = 0.1
 

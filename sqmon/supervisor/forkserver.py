@@ -15,6 +15,7 @@ from typing import Callable, Optional
 from sqmon.clock import Clock
 from sqmon.interpreter import isolated
 from sqmon.ipc.fork_orders import Answer, Ended, Forked, receive_answer, send_order
+from sqmon.ipc.reaping import reaped
 from sqmon.ipc.start import FORKSERVER
 
 _FIRST_ANSWER_SECONDS = 30.0  # it imports first
@@ -212,14 +213,10 @@ class Forkserver:
 
     def _reap(self) -> None:
         """Reap forkservers, and as process 1 of a container whatever was left to it: nobody else does."""
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if not pid:
-                    return
-                if self._server is not None and pid == self._server.pid:
-                    self._server.reaped = True
-                    self._lose("it ended")
-                orphan = self._orphans.pop(pid, None)
-                if orphan is not None:
-                    orphan.code = os.waitstatus_to_exitcode(status)
+        for pid, status in reaped():
+            if self._server is not None and pid == self._server.pid:
+                self._server.reaped = True
+                self._lose("it ended")
+            orphan = self._orphans.pop(pid, None)
+            if orphan is not None:
+                orphan.code = os.waitstatus_to_exitcode(status)

@@ -15,6 +15,7 @@ from typing import Any
 
 import sqmon.worker.preload  # noqa: F401
 from sqmon.ipc.fork_orders import Ended, Forked, NotForked, Order, OrderIncompleteError, call_of, receive_order, send_answer
+from sqmon.ipc.reaping import reaped
 
 
 def main(channel: int) -> None:
@@ -65,14 +66,10 @@ class _Forkserver:
         self._wakeup.close()
 
     def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if not pid:
-                    return
-                number = self._orders.pop(pid, None)
-                if number is not None:
-                    send_answer(self._supervisor, Ended(number, os.waitstatus_to_exitcode(status)))
+        for pid, status in reaped():
+            number = self._orders.pop(pid, None)
+            if number is not None:
+                send_answer(self._supervisor, Ended(number, os.waitstatus_to_exitcode(status)))
 
     def _fork(self, order: Order) -> None:
         try:
