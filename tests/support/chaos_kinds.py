@@ -93,7 +93,7 @@ def reload_garbage(site: Site) -> Iterator[float]:
     cut = site.rng.randrange(len(good))
     bad = site.rng.choice(
         [
-            site.rng.randbytes(site.rng.randint(0, 5000)) if hasattr(site.rng, "randbytes") else os.urandom(100),
+            site.rng.randbytes(site.rng.randint(0, 5000)),
             good[:cut],
             good[:cut] + bytes([site.rng.randrange(256)]) + good[cut + 1 :],
             b"[" * 100_000,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import mmap
-import shutil
 import struct
-import subprocess
 from pathlib import Path
 from typing import Optional
+
+from tests.support.preload import library
 
 _SOURCE = Path(__file__).with_name("faults.c")
 _LAYOUT = struct.Struct("=qqq")
@@ -18,15 +18,11 @@ class HostFaults:
 
     def __init__(self, directory: Path) -> None:
         """Build the library in `directory`. Raises FileNotFoundError where there is no C compiler."""
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            raise FileNotFoundError("no C compiler on PATH")
-        library, page = directory / "faults.so", directory / "faults"
-        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE), "-ldl"], check=True)
+        page = directory / "faults"
         page.write_bytes(bytes(_LAYOUT.size))
         with page.open("r+b") as file:
             self._page = mmap.mmap(file.fileno(), _LAYOUT.size)
-        self.environ = {"LD_PRELOAD": str(library), "FAULTS": str(page)}
+        self.environ = {"LD_PRELOAD": str(library(_SOURCE, directory)), "FAULTS": str(page)}
         self.clock_offset_s = 0.0
 
     def step_clock(self, seconds: float) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.support.preload import library
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
@@ -16,15 +16,14 @@ class SlowDisk:
 
     def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Skip the test where no C compiler is at hand."""
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            pytest.skip("no C compiler")
-        library = place / "slow_disk.so"
-        subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(_SOURCE)], check=True)
+        try:
+            built = library(_SOURCE, place)
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
         self._order = place / "slow_disk"
         self._monkeypatch = monkeypatch
         monkeypatch.setenv("SLOW_DISK", str(self._order))
-        monkeypatch.setenv("LD_PRELOAD", str(library))
+        monkeypatch.setenv("LD_PRELOAD", str(built))
 
     def stall(self, part: str, other: str = "") -> None:
         """Let every call on a path that contains `part`, or `other`, wait until `recover`."""
