@@ -8,7 +8,7 @@ from alloy.source.alerts import licence, sqmon, sqream
 
 _HEAD = """\
 # Alert rules for Loki's ruler: what is wrong with SQreamDB, and what is wrong with sqmon.
-# Written by `python -m alloy.source`; the thresholds are in alloy/source/thresholds.py. With `auth_enabled: false` this file
+# Written by `python -m alloy.source`; the thresholds are in sqmon/config/thresholds.py. With `auth_enabled: false` this file
 # belongs into <ruler.storage.local.directory>/fake/.
 """
 

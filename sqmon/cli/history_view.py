@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sqmon.clock import stamp_ns
+from sqmon.config.typed_time import in_words
 from sqmon.errors import shown
 from sqmon.lifetimes.gaps import Gap
 from sqmon.lifetimes.history import History
@@ -37,18 +38,6 @@ def show(kind: str, since: dt.datetime, until: dt.datetime, history: History, ga
     for line in lines:
         # A line is as long as it is: a terminal folds it, a file keeps it.
         console.print(line, soft_wrap=True)
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration in its two largest units."""
-    if seconds < 10:  # noqa: PLR2004 - tenths count while there are few seconds
-        return f"{seconds:.1f} s".replace(".0 s", " s")
-    whole = round(seconds)
-    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if whole >= size:
-            rest = whole % size // part
-            return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
-    return f"{whole} s"
 
 
 def between(least: Optional[float], most: Optional[float]) -> str:

@@ -1,4 +1,4 @@
-"""Times and durations as people type them: `03:12`, `yesterday 02:00`, `2026-11-24T02:00`, `-15m`; `10s`, `5m`."""
+"""Times and durations as people type them (`03:12`, `yesterday 02:00`, `2026-11-24T02:00`, `-15m`; `10s`, `5m`), and read them."""
 
 from __future__ import annotations
 
@@ -66,6 +66,18 @@ def duration(text: str) -> float:
     if seconds > _LONGEST_S:
         raise ValueError(f"{text!r} is longer than ten years")
     return seconds
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration in its two largest units."""
+    if seconds < 10:  # noqa: PLR2004 - tenths count while there are few seconds
+        return f"{seconds:.1f} s".replace(".0 s", " s")
+    whole = round(seconds)
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
+    return f"{whole} s"
 
 
 def typed_time(text: str) -> TypedTime:

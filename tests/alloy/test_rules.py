@@ -9,9 +9,8 @@ from typing import Any, Callable, Sequence
 import pytest
 import yaml
 
-from alloy.source import thresholds
 from alloy.source.generated import rules as written_rules
-from sqmon.config import catalogue
+from sqmon.config import catalogue, thresholds
 from sqmon.records.column_names import normalised
 from sqmon.simulator.generations import GENERATIONS, LOCKS, SERVER_STATUS
 from tests.records.test_computed import NEW_LOCKS, OLD_LOCKS

@@ -1,4 +1,4 @@
-"""Times and durations as people type them."""
+"""Times and durations as people type and read them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Iterator
 import pytest
 
 from sqmon.config import options
-from sqmon.config.typed_time import TypedTime, duration, typed_duration, typed_time
+from sqmon.config.typed_time import TypedTime, duration, in_words, typed_duration, typed_time
 
 
 @pytest.fixture
@@ -92,3 +92,10 @@ def test_time_ago_is_the_value_of_its_option() -> None:
     """-15m after an option is its value, and elsewhere it is what it looks like."""
     assert ["locks", "--since=-15m", "--until=-1h30m"] == options.spell(["locks", "--since", "-15m", "--until", "-1h30m"])
     assert ["--since=-15m", "-15m", "--", "--since", "-15m"] == options.spell(["--since=-15m", "-15m", "--", "--since", "-15m"])
+
+
+def test_durations_are_words() -> None:
+    """A duration is told in its two largest units, and in tenths while there are few seconds."""
+    assert ["1.5 s", "2 s", "42 s", "1 min", "5 min 3 s", "2 h 5 min", "3 d 4 h"] == [
+        in_words(seconds) for seconds in (1.5, 2.0, 42.4, 60, 303, 7500, 3 * 86400 + 4 * 3600)
+    ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alloy.source import thresholds
 from alloy.source.alerts.alert import Alert
 from alloy.source.logql import extreme, rows
+from sqmon.config import thresholds
 
 _OVER = "15m"  # some sites poll the licence every few minutes only
 _USED, _DAYS = thresholds.LICENCE_USED, thresholds.LICENCE_DAYS

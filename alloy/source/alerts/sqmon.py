@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alloy.source import thresholds
 from alloy.source.alerts.alert import Alert
 from alloy.source.logql import count, events
+from sqmon.config import thresholds
 
 
 def _happened(event: str, *labels: str, over: str, level: str = "") -> str:

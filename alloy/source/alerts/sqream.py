@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alloy.source import thresholds
 from alloy.source.alerts.alert import Alert
 from alloy.source.logql import count, events, extreme, largest, per_poll, rows
+from sqmon.config import thresholds
 
 _LOCK = ("statement_id", "username", "locked_object", "lock_mode")
 _STATEMENT = ("statementid", "user_name", "service")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alloy.source import thresholds
 from alloy.source.dashboards.panels import Panel, above, below, course, number, series
 from alloy.source.logql import SITE, extreme, rows
+from sqmon.config import thresholds
 
 _LICENCE = "get_license_info"
 _USED = rows(_LICENCE, "size_used_ratio", site=SITE)

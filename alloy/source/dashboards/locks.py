@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alloy.source import thresholds
 from alloy.source.dashboards.panels import Section, above, board, course, lines, listing, mean, number, series
 from alloy.source.logql import NOW, SITE, extreme, largest, per_poll, rows
+from sqmon.config import thresholds
 
 _LOCK = ("statement_id", "username", "locked_object", "lock_mode")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from alloy.source import thresholds
 from alloy.source.dashboards import licence
 from alloy.source.dashboards.panels import YES_NO, Section, above, board, course, lines, listing, number, series
 from alloy.source.logql import SITE, extreme, identifier, rows
+from sqmon.config import thresholds
 
 _STATS, _LICENCE = "get_leveldb_stats", "get_license_info"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alloy.source import thresholds
 from alloy.source.dashboards.panels import Section, above, board, course, lines, listing, number, series
 from alloy.source.logql import SITE, count, events, extreme, rows
+from sqmon.config import thresholds
 
 _POLL = '| event="poll" | status!="skipped"'
 _GOOD = '| event="poll" | status=~"ok|empty"'

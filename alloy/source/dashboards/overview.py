@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from alloy.source import thresholds
 from alloy.source.dashboards import licence
 from alloy.source.dashboards.panels import Section, above, board, course, listing, mean, number, series
 from alloy.source.logql import NOW, SITE, extreme, largest, per_poll, rows
+from sqmon.config import thresholds
 
 _STATUS = "show_server_status"
 _OTHERS = '| is_self!="true"'

@@ -6,7 +6,7 @@ import warnings
 from typing import Any, NamedTuple, Optional, Sequence, Union
 
 from alloy.source.logql import PLACE
-from alloy.source.thresholds import Levels
+from sqmon.config.thresholds import Levels
 
 with warnings.catch_warnings():
     # The SDK warns of the classic schema, which is the one that Grafana 12 and 13 both load from files.

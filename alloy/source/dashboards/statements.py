@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alloy.source import thresholds
 from alloy.source.dashboards.panels import Panel, Section, above, board, course, lines, listing, mean, number, series
 from alloy.source.logql import SITE, extreme, largest, per_poll, rows
+from sqmon.config import thresholds
 
 _STATUS = "show_server_status"
 _WHO = ("statementid", "user_name", "service", "clientip")

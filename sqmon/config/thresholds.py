@@ -1,6 +1,6 @@
 """The values from which something is wrong: alerts fire at them, and panels change colour.
 
-They are proposals. Change them here and run `python -m alloy.source`.
+They are proposals. After a change, `python -m alloy.source` writes the rules and dashboards again.
 """
 
 from __future__ import annotations
