@@ -26,9 +26,16 @@ class Publisher:
     """
 
     def __init__(
-        self, directory: Optional[Path], notifier: SystemdNotifier, exporter: Optional[PrometheusExporter], *, clock: Clock
+        self,
+        directory: Optional[Path],
+        notifier: SystemdNotifier,
+        exporter: Optional[PrometheusExporter],
+        *,
+        clock: Clock,
+        cluster: str = "",
     ) -> None:
         """Write `status.json` into `directory`; None is a single file, which has no status."""
+        self._cluster = cluster
         self._file = StatusFile(directory) if directory is not None else None
         self._notifier = notifier
         self._exporter = exporter
@@ -51,6 +58,7 @@ class Publisher:
             generation=self._generation,
             version=__version__,
             pid=os.getpid(),
+            cluster=self._cluster,
             started=self._started,
             updated_ns=self._clock.time_ns(),
             stopped=stopped,

@@ -64,6 +64,8 @@ class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     generation: int
     version: str
     pid: int
+    cluster: str = ""
+    """The name of the cluster, "" where it has none."""
     started: str
     updated_ns: int
     stopped: bool = False

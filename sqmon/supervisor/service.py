@@ -52,7 +52,7 @@ def run(settings: Settings, *, doubts: Sequence[Outcome] = ()) -> None:
     with _Stoppable(), streams.reserved() as lock:
         notifier = SystemdNotifier(os.environ)
         exporter = _exporter(settings)
-        health = Publisher(streams.directory, notifier, exporter, clock=clock)
+        health = Publisher(streams.directory, notifier, exporter, clock=clock, cluster=settings.cluster)
         listener = exporter.on_event if exporter else None
         before = look_back(streams.newest_first(STREAM), [metric.name for metric in metrics], host_booted_ns=booted_ns(clock))
         ran = last_runs(streams.newest_first(STREAM), metrics, now_ns=clock.time_ns())

@@ -1,0 +1,69 @@
+"""The log directories that a command reads: that of one service, or those of all clusters below --log_dir."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Optional
+
+from sqmon.config import options, settings
+from sqmon.errors import SqmonError
+from sqmon.health import status_file
+from sqmon.storage.segment_names import ARCHIVE
+
+OPTIONS = (
+    *options.named("log_dir"),
+    options.Option("cluster", "", "only the cluster of this name, where --log_dir holds several (default: all)", str, metavar="NAME"),
+)
+"""The options that `chosen` understands, for the group "files" of a command that reads."""
+
+_EVENTS = "sqmon"
+
+
+def chosen(args: argparse.Namespace) -> list[tuple[str, Path]]:
+    """Return the log directories that --log_dir and --cluster mean, each with the name of its cluster, in the order of these names.
+
+    There is at least one. The name is "" where a service has none. Raises SqmonError for a cluster that has no directory there.
+    """
+    return below(args.log_dir or settings.log_dir_to_read(), args.cluster)
+
+
+def below(directory: Path, cluster: str = "") -> list[tuple[str, Path]]:
+    """Return the log directories in `directory`, or that of one cluster, as `chosen` does.
+
+    A directory with a stream of events is that of a service; one with subdirectories of that kind holds a cluster in each.
+    Both may be true where a service has written before there were several clusters; `directory` itself comes first then.
+    """
+    clusters = _clusters(directory)
+    if not cluster:
+        own = [("", directory)] if _is_of_a_service(directory) or not clusters else []
+        return own + list(clusters.items())
+    if cluster in clusters:
+        return [(cluster, clusters[cluster])]
+    if clusters:
+        raise SqmonError(f"{directory}: holds no cluster {cluster!r}; there are {', '.join(clusters)}")
+    name = _name_of(directory)
+    if name not in (None, cluster):
+        raise SqmonError(
+            f"{directory}: holds no cluster {cluster!r}, but one service alone, {f'of {name!r}' if name else 'without a name'}"
+        )
+    return [(cluster, directory)]
+
+
+def _clusters(directory: Path) -> dict[str, Path]:
+    try:
+        found = sorted(path for path in directory.iterdir() if path.name != ARCHIVE and _is_of_a_service(path))
+    except OSError:
+        return {}  # whoever reads a directory that can't be listed says so
+    return {path.name: path for path in found}
+
+
+def _is_of_a_service(directory: Path) -> bool:
+    return os.path.isdir(directory / _EVENTS)  # noqa: PTH112 - that of Path may raise
+
+
+def _name_of(directory: Path) -> Optional[str]:
+    """Return the name of the cluster of a service; None where no status tells, as in a copy of a directory."""
+    status = status_file.read(directory)
+    return None if status is None else status.cluster
