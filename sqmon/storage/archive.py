@@ -49,7 +49,12 @@ class Card(msgspec.Struct, kw_only=True):
 
 def card_of(segment: Path) -> Card:
     """Return the card of the archive of a segment; raises OSError when there is none, or none that is whole."""
-    with archive_of(segment).open("rb") as file:
+    return card_in(archive_of(segment))
+
+
+def card_in(archive: Path) -> Card:
+    """Return the card of an archive; raises as `card_of`."""
+    with archive.open("rb") as file:
         return _card(file)
 
 

@@ -76,7 +76,7 @@ class StreamReader:
                 continue
             offset = self._offsets.get(path, 0)
             with file:
-                _skip(file, offset)
+                skip(file, offset)
                 for line in file:
                     if not line.endswith(b"\n"):
                         break
@@ -94,7 +94,8 @@ class StreamReader:
                 self.torn += bool(line)
 
 
-def _skip(file: BinaryIO, offset: int) -> None:
+def skip(file: BinaryIO, offset: int) -> None:
+    """Go on to an offset of a file that has just been opened, whether it can seek or not; raises OSError."""
     if file.seekable():
         file.seek(offset)
         return

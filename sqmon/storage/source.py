@@ -1,0 +1,81 @@
+"""Sources: whatever has segments to be read, such as the directory of a service, a single file, or a bundle.
+
+All readers take a `Source`. To read a new kind of place, implement `Source` and `Segment`; the readers follow.
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+from typing import BinaryIO, Hashable, Optional
+
+MIXED = ""
+"""The stream of a segment in which the lines of all streams stand, as in the single file of file-only mode."""
+
+
+class Segment(abc.ABC):
+    """One file of lines, in whichever form it is kept."""
+
+    stream: str
+    """The stream whose lines it has, or MIXED."""
+    name: str
+    """What people and seals call it, as `show_locks/show_locks-20261124T153050.123456Z-000017.jsonl`."""
+    born_ns: Optional[int] = None
+    """When it was made, in nanoseconds since 1970, where its name says so. Its first line may be of a poll that began before."""
+
+    @property
+    def seekable(self) -> bool:
+        """Whether opening it costs the same at any offset; an archive has to be decompressed up to there."""
+        return False
+
+    @property
+    def key(self) -> Hashable:
+        """What identifies the segment from one listing to the next, even when it has been renamed or compressed in between."""
+        return self.name
+
+    @property
+    def ended_by_ns(self) -> Optional[int]:
+        """A time in nanoseconds since 1970 that no line is later than; None while that is unknown."""
+        return None
+
+    @abc.abstractmethod
+    def size(self) -> int:
+        """Return the bytes of the lines, not compressed; raises FileNotFoundError when the segment is gone, and OSError."""
+
+    @abc.abstractmethod
+    def open(self, offset: int = 0) -> BinaryIO:
+        """Open the lines from an offset on, to be read forwards; a seekable segment gives a file that can seek.
+
+        Raises FileNotFoundError when the segment is gone, and OSError when it can't be read, as does each read of a broken archive.
+        """
+
+    @abc.abstractmethod
+    def last_line(self) -> bytes:
+        """Return the last whole line without its newline, b"" when there is none; raises as `open`."""
+
+
+class Source(abc.ABC):
+    """A place with streams; each is the sequence of its segments."""
+
+    name: str
+    """What people call it: a path."""
+    grows: bool = False
+    """Whether a service may still add lines."""
+
+    @abc.abstractmethod
+    def streams(self) -> list[str]:
+        """Return the names of the streams in alphabetical order; [MIXED] when all lines stand in the same files."""
+
+    @abc.abstractmethod
+    def segments(self, stream: str) -> list[Segment]:
+        """Return the segments that have lines of a stream in the order in which they were written, those that are MIXED among them."""
+
+
+_TAIL = 1 << 16  # bytes, in which there is at least one whole line
+
+
+def tail_line(descriptor: int) -> bytes:
+    """Return the last whole line of a file of lines, b"" when there is none; raises OSError."""
+    size = os.fstat(descriptor).st_size
+    data = os.pread(descriptor, _TAIL, max(0, size - _TAIL))
+    return data[: data.rfind(b"\n") + 1][:-1].rpartition(b"\n")[2]
