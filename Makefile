@@ -4,14 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 QUIET := --quiet --disable-pip-version-check
 PACKAGES := pip install $(QUIET)
+JOBS ?= 3
 
 .PHONY: demo test check lint types proof chaos bench matrix pages wheelhouse picture clean
 
 demo: $(VENV)/demo.stamp ## show the service at work against a simulated SQreamDB; SECONDS=N ends it after N seconds
 	$(BIN)/sqmon demo $(if $(SECONDS),--seconds $(SECONDS))
 
-test: $(VENV)/dev.stamp ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/dev.stamp ## run the tests, JOBS at a time: most of them wait for processes
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 check: lint types ## formatting, lint, types (layers and docs are tests)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
+from pathlib import Path
 from typing import Iterator
 
 import pytest
 
-# The adapter lays its remedies over pysqream, and the simulator's tests want the bare one: so the adapter keeps the copy that it has
-# imported here, and whoever imports pysqream from now on gets another.
+# The adapter patches pysqream, and the simulator's tests want it unpatched: the adapter keeps the copy that it has imported here, and
+# every later import makes another.
 from sqmon.database import client
 from sqmon.simulator import Simulator
 
@@ -20,8 +22,16 @@ for _name in [name for name in sys.modules if name.split(".")[0] in ("pysqream",
 # A shell that starts us in the background has these ignored, and our programs would inherit that: a Ctrl-C would not reach them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-# Who ends the tests ends them in an orderly way: no program that they started is left.
+# SIGTERM ends the tests in an orderly way, so that no program that they started is left.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture
+def shared_path() -> Iterator[Path]:
+    """A directory that other users may enter, as they may not enter `tmp_path`."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ run() { # NAME PYTHON PIP_OPTIONS... -- PYTEST_ARGUMENTS...
     if [ ${#install[@]} != 0 ]; then
         "$venv/bin/pip" install --quiet --disable-pip-version-check "${install[@]}"
     fi
-    if (cd "$work/source" && "$venv/bin/python" -m pytest -q "$@") >"$work/$name.log" 2>&1; then
+    if (cd "$work/source" && "$venv/bin/python" -m pytest -q --numprocesses 3 --dist worksteal "$@") >"$work/$name.log" 2>&1; then
         last=$(tail -n 1 "$work/$name.log")
     else
         failed=1

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, Iterator, Sequence
@@ -24,6 +23,7 @@ from sqmon.health.status_file import AgentStatus, MetricStatus, Status, StatusFi
 from sqmon.simulator import Simulator
 from sqmon.storage.directory_lock import DirectoryLock
 from tests.support.program import QUICK, Ended, ended, service, wait_until
+from tests.support.users import NOBODY
 
 
 def status(log_dir: Path, *words: str) -> Ended:
@@ -248,19 +248,17 @@ raise SystemExit(main.main(words))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_who_may_read_is_told_how_it_is(simulator: Simulator) -> None:
+def test_member_of_the_group_may_ask_and_others_may_not(simulator: Simulator, shared_path: Path) -> None:
     """A member of the group can ask without the right to write; others are told that they may not read."""
-    with tempfile.TemporaryDirectory() as place:
-        Path(place).chmod(0o755)
-        with service(simulator.port, Path(place) / "logs", metrics=QUICK) as run:
-            run.wait_for_polls(*QUICK)
-            run.status()
-            member, stranger = 65534, 65533
-            for path in (run.log_dir, run.log_dir / status_file.NAME, run.log_dir / ".lock"):
-                os.chown(path, -1, member)
-            words = [sys.executable, "-c", AS_SOMEBODY_ELSE, str(run.log_dir)]
-            by_member = subprocess.run([*words, str(member)], capture_output=True, text=True, check=False)
-            by_stranger = subprocess.run([*words, str(stranger)], capture_output=True, text=True, check=False)
+    with service(simulator.port, shared_path / "logs", metrics=QUICK) as run:
+        run.wait_for_polls(*QUICK)
+        run.status()
+        member, stranger = NOBODY, NOBODY - 1
+        for path in (run.log_dir, run.log_dir / status_file.NAME, run.log_dir / ".lock"):
+            os.chown(path, -1, member)
+        words = [sys.executable, "-c", AS_SOMEBODY_ELSE, str(run.log_dir)]
+        by_member = subprocess.run([*words, str(member)], capture_output=True, text=True, check=False)
+        by_stranger = subprocess.run([*words, str(stranger)], capture_output=True, text=True, check=False)
 
     assert (0, "") == (by_member.returncode, by_member.stderr)
     assert by_member.stdout.startswith("OK: 2 of 2 metrics are well")

@@ -19,6 +19,7 @@ from sqmon.storage.steady_time import SteadyTime
 from tests.support.agent_model import Agent, Kind
 from tests.support.clocks import FakeClock
 from tests.support.segment_files import Stream, records, segments, small_disk
+from tests.support.users import as_nobody
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -158,22 +159,15 @@ def test_other_files_are_never_deleted(tmp_path: Path) -> None:
     assert all(path.exists() for path in [*others, link, directory, *files])
 
 
-def test_segment_that_cannot_be_deleted_is_not_reported(tmp_path: Path) -> None:
+def test_segment_that_cannot_be_deleted_is_not_reported(shared_path: Path) -> None:
     """A segment that can't be deleted, as in a read-only directory, is not reported as deleted."""
-    if os.geteuid() != 0:
-        pytest.skip("needs to change the user for a while")
     clock = FakeClock()
-    files = five_segments(tmp_path, clock=clock)
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        parent.chmod(0o755)
-    (tmp_path / "show_locks").chmod(0o755)
-    os.seteuid(65534)
-    try:
-        deleted = enforce(tmp_path, RetentionLimits(max_age_s=0, max_bytes=0), active=[], now_ns=clock.now_ns)
-    finally:
-        os.seteuid(0)
+    files = five_segments(shared_path, clock=clock)
+    (shared_path / "show_locks").chmod(0o755)
+    with as_nobody():
+        deleted = enforce(shared_path, RetentionLimits(max_age_s=0, max_bytes=0), active=[], now_ns=clock.now_ns)
 
-    assert (deleted, segments(tmp_path)) == ([], files)
+    assert (deleted, segments(shared_path)) == ([], files)
 
 
 def read_to_the_end(files: list[Path], written_ns: int = 0) -> Positions:

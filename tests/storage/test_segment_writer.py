@@ -26,6 +26,7 @@ from sqmon.storage.segment_names import NO_SEGMENT, SegmentName, newest, parsed
 from tests.support import ROOT
 from tests.support.clocks import FakeClock
 from tests.support.segment_files import Stream, assert_as_sealed, fill, records, segments, small_disk
+from tests.support.users import NOBODY, as_nobody
 
 NAME = re.compile(r"show_locks-20261124T\d{6}\.\d{6}Z-\d{6}\.jsonl")
 ROOMY = SegmentOptions()
@@ -621,29 +622,22 @@ def unreadable(directory: Path) -> Callable[[], None]:
     return lambda: directory.chmod(0o750)
 
 
-def test_directory_made_unreadable(tmp_path: Path) -> None:
+def test_directory_made_unreadable(shared_path: Path) -> None:
     """Without rights to the directory the open segment continues, and a new one waits."""
-    if os.geteuid() != 0:
-        pytest.skip("needs to change the user for a while")
-    os.chown(tmp_path, 65534, 65534)
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        parent.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        stream = Stream(tmp_path / "logs", SegmentOptions(max_bytes=2_000))
+    shutil.chown(shared_path, NOBODY, NOBODY)
+    with as_nobody():
+        stream = Stream(shared_path / "logs", SegmentOptions(max_bytes=2_000))
         stream.poll(2)
-        restore = unreadable(tmp_path / "logs/show_locks")
+        restore = unreadable(shared_path / "logs/show_locks")
         stream.poll(30)
         open_went_on = (stream.writer.trouble, stream.writer.pending)
-        fresh = Stream(tmp_path / "logs", ROOMY)
+        fresh = Stream(shared_path / "logs", ROOMY)
         fresh.poll(2)
         fresh_waits = fresh.writer.trouble
         restore()
         fresh.writer.tick()
         fresh.writer.close()
         stream.writer.close()
-    finally:
-        os.seteuid(0)
 
     assert open_went_on == ("show_locks: no new segment: permission denied", 0)
     assert fresh_waits.startswith("show_locks: permission denied (")

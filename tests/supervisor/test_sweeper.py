@@ -31,7 +31,7 @@ def test_deletion_tells_what_may_not_have_been_read(tmp_path: Path, known: int |
     oldest = segments(log_dir)[0]
     size = oldest.stat().st_size
     positions_file.write_text("positions: {}\n" if known is None else f'positions:\n  {oldest}: "{size}"\n', "utf-8")
-    options = ("--agent_positions", str(positions_file), "--retention_mb", "0.002")
+    options = ("--agent_positions", str(positions_file), "--retention_mb", "0.002", "--compress", "never")
     with Simulator() as simulator, service(simulator.port, log_dir, *options, metrics=METRICS) as running:
         event = running.wait_for("segment_deleted")
         running.wait_for_polls(*METRICS)
