@@ -41,7 +41,7 @@ LINKED = {**PAGES, "alloy/README.md": (ROOT / "alloy" / "README.md").read_text("
 GUIDES = "\n".join(text for name, text in PAGES.items() if name != "CHANGELOG.md")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_]+")
 # Of other programs, and the two that stand for any option.
-FOREIGN = {"--a_b", "--a", "--upgrade", "--ignore", "--create", "--no", "--volume", "--find", "--read"}
+FOREIGN = {"--a_b", "--a", "--upgrade", "--ignore", "--create", "--no", "--volume", "--find", "--read", "--zstd"}
 
 
 def tables(page: str, *headings: str) -> Iterator[list[str]]:

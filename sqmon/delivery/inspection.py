@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from itertools import islice
 from pathlib import Path
-from typing import Collection, Iterator, NamedTuple, Optional
+from typing import BinaryIO, Collection, Iterator, NamedTuple, Optional
 
 import msgspec
 
@@ -70,22 +70,40 @@ class Head(msgspec.Struct):
 _decode = msgspec.json.Decoder(Head).decode
 
 
-def inspect(log_dir: Path, file: str, *, thorough: bool) -> Inspected:
-    """Read a segment; raises OSError. Each line is parsed when that is to be `thorough`, or where something is wrong.
+class Inspection:
+    """What a segment holds, of which the pieces are given one after the other, as `chunks` yields them."""
 
-    A file that its seal proves to be as it was written needs no more than a look at the heads of its lines.
-    """
-    checksum, lines, size, torn = Checksum(), _Lines(), 0, 0
-    for data in chunks(log_dir / file):
-        checksum.update(memoryview(data))
-        size += len(data)
-        if data.endswith(b"\n"):
-            lines.add(data, thorough=thorough)
+    def __init__(self, *, thorough: bool) -> None:
+        """Parse each line when that is to be `thorough`, or else only where something is wrong.
+
+        A file that its seal proves to be as it was written needs no more than a look at the heads of its lines.
+        """
+        self._thorough = thorough
+        self._checksum, self._lines, self._size, self._torn = Checksum(), _Lines(), 0, 0
+
+    def take(self, piece: bytes) -> None:
+        """Take whole lines, or at the end of the file half a line."""
+        self._checksum.update(memoryview(piece))
+        self._size += len(piece)
+        if piece.endswith(b"\n"):
+            self._lines.add(piece, thorough=self._thorough)
         else:
-            torn = len(data)
-    first, last = (lines.spans[0].first_seq, lines.spans[-1].last_seq) if lines.spans else (0, 0)
-    sealed = Sealed(file, lines.count, size, first, last, checksum.hexdigest(), torn)
-    return Inspected(sealed, lines.spans, lines.faults, lines.first_ts, lines.last_ts, lines.record_bytes)
+            self._torn += len(piece)
+
+    def inspected(self, file: str) -> Inspected:
+        """Return what was found in the segment of this name; nothing may be taken afterwards."""
+        lines = self._lines
+        first, last = (lines.spans[0].first_seq, lines.spans[-1].last_seq) if lines.spans else (0, 0)
+        sealed = Sealed(file, lines.count, self._size, first, last, self._checksum.hexdigest(), self._torn)
+        return Inspected(sealed, lines.spans, lines.faults, lines.first_ts, lines.last_ts, lines.record_bytes)
+
+
+def inspect(log_dir: Path, file: str, *, thorough: bool) -> Inspected:
+    """Read a segment, see `Inspection`; raises OSError."""
+    inspection = Inspection(thorough=thorough)
+    for piece in chunks(log_dir / file):
+        inspection.take(piece)
+    return inspection.inspected(file)
 
 
 class Inspector:
@@ -113,18 +131,24 @@ class Inspector:
 
 def chunks(path: Path) -> Iterator[bytes]:
     """Yield the file in pieces of whole lines, and at its end what follows the last newline, if anything."""
-    rest: list[bytes] = []
     with opened(path) as segment:
-        while True:
-            data = segment.read(_CHUNK)
-            if not data:
-                break
-            end = data.rfind(b"\n") + 1
-            if end:
-                yield b"".join((*rest, data[:end]))
-                rest = []
-            if end < len(data):
-                rest.append(data[end:])
+        yield from pieces(segment)
+
+
+def pieces(segment: BinaryIO, most: Optional[int] = None) -> Iterator[bytes]:
+    """Do the same for a file that is open, or for the next `most` bytes of it."""
+    rest: list[bytes] = []
+    while most is None or most > 0:
+        data = segment.read(_CHUNK if most is None else min(_CHUNK, most))
+        if not data:
+            break
+        most = most if most is None else most - len(data)
+        end = data.rfind(b"\n") + 1
+        if end:
+            yield b"".join((*rest, data[:end]))
+            rest = []
+        if end < len(data):
+            rest.append(data[end:])
     if rest:
         yield b"".join(rest)
 

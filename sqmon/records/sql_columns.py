@@ -17,7 +17,9 @@ NAMES = frozenset(
 
 HASH = "statement_hash"
 
-_REWRITE: Mapping[SqlMode, Callable[[str], Optional[str]]] = {"full": without_secrets, "masked": masked, "none": lambda _: None}
+REWRITE: Mapping[SqlMode, Callable[[str], Optional[str]]] = {"full": without_secrets, "masked": masked, "none": lambda _: None}
+"""What becomes of a text in each mode."""
+
 _REMEMBERED_CHARACTERS = 1 << 20
 
 
@@ -25,7 +27,7 @@ class SqlColumns:
     """Works on each distinct text once, for as long as it remembers it: polls return the same texts again and again."""
 
     def __init__(self, mode: SqlMode) -> None:
-        self._rewrite = _REWRITE[mode]
+        self._rewrite = REWRITE[mode]
         self._columns: list[str] = []
         self._places: list[int] = []
         self._texts: dict[Any, Any] = {}

@@ -28,7 +28,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-_SECRET_WORDS = (
+SECRET_WORDS = (
     "passw",
     "secret",
     "token",
@@ -41,7 +41,8 @@ _SECRET_WORDS = (
     "api_key",
     "sas",
 )
-# A literal is a secret when such a word stands before it, with nothing but these signs between the two.
+"""A literal is a secret when such a word, in whichever case, stands before it with nothing but some signs between the two."""
+
 _BETWEEN = '"=:>(, \t\r\n'
 _LONGEST_NAME = 64
 _NO_NAME = re.compile(r"[^\w$]")
@@ -62,7 +63,7 @@ def without_secrets(text: str) -> str:
     A text without a word such as PASSWORD is returned as it is; one with such a word loses its comments, which might repeat the secret.
     """
     lower = text.lower()
-    if not any(word in lower for word in _SECRET_WORDS):
+    if not any(word in lower for word in SECRET_WORDS):
         return text
     return _TOKEN.sub(lambda match: _mask(match) if match.lastgroup == "comment" or _follows_secret(match) else match[0], text)
 
@@ -97,4 +98,4 @@ def _follows_secret(match: re.Match[str]) -> bool:
         return False
     before = match.string[max(0, end - 2 * _LONGEST_NAME) : end - (kind == "escaped")].rstrip(_BETWEEN)
     name = _NO_NAME.split(before[-_LONGEST_NAME:].lower())[-1]
-    return any(word in name for word in _SECRET_WORDS)
+    return any(word in name for word in SECRET_WORDS)

@@ -1,1 +1,0 @@
-"""What a release carries beside the program."""
