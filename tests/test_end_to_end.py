@@ -20,7 +20,7 @@ import pytest
 from sqmon.config import catalogue
 from sqmon.records.sql_columns import HASH
 from sqmon.records.sql_text import statement_hash
-from sqmon.simulator import Simulator, further
+from sqmon.simulator import Simulator, other_functions
 from sqmon.simulator.columns import Column
 from sqmon.simulator.generations import GENERATIONS
 from tests.support.program import Service, ended, metrics_file, seconds_between, service, wait_until
@@ -255,7 +255,7 @@ def assert_whole(running: Service, metric: str) -> None:
 @pytest.mark.parametrize("version", GENERATIONS)
 def test_every_generation_of_columns_arrives(tmp_path: Path, version: str) -> None:
     """Every metric that returns rows has the columns of the catalogue, under this version's names, followed by the computed ones."""
-    metrics = [name for name in catalogue.DEFAULT_METRICS if version in further.FUNCTIONS[name].columns]
+    metrics = [name for name in catalogue.DEFAULT_METRICS if version in other_functions.FUNCTIONS[name].columns]
     with (
         Simulator(version=version, rows_locks=2) as simulator,
         service(simulator.port, tmp_path / "logs", metrics=dict.fromkeys(metrics, 0.3)) as running,

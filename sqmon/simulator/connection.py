@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import Any, Callable, Optional
 
-from sqmon.simulator import breaking, protocol
+from sqmon.simulator import fault_effects, protocol
 from sqmon.simulator.faults import ANY, Faults
 from sqmon.simulator.protocol import Frames, Message, ProtocolError
 
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         if fault is None:
             proceed()
         else:
-            breaking.act(self, fault, proceed)
+            fault_effects.act(self, fault, proceed)
 
     def _pump(self) -> None:
         while self._waiting and not self._busy and not self.transport.is_closing():

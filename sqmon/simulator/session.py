@@ -6,11 +6,11 @@ import asyncio
 from collections import deque
 from typing import Any, Callable, Optional
 
-from sqmon.simulator import breaking, protocol
+from sqmon.simulator import fault_effects, protocol
 from sqmon.simulator.access import RefusedError
 from sqmon.simulator.columns import Chunk
 from sqmon.simulator.connection import Connection
-from sqmon.simulator.functions import Caller
+from sqmon.simulator.default_functions import Caller
 from sqmon.simulator.sql import StatementError
 from sqmon.simulator.world import Plan, World
 
@@ -210,7 +210,7 @@ class Session(Connection):
             served[plan.name] = served.get(plan.name, 0) + chunk.rows
         else:
             self.reply(sizes)
-            breaking.act_midway(self, fault, binary)
+            fault_effects.act_midway(self, fault, binary)
 
     def _close_statement(self, _: dict[str, Any]) -> None:
         self._forget()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Sequence
 
 from sqmon.simulator.columns import Column
-from sqmon.simulator.functions import Row
-from sqmon.simulator.further import flags
+from sqmon.simulator.default_functions import Row
 from sqmon.simulator.generations import columns
+from sqmon.simulator.other_functions import flags
 from sqmon.simulator.sql import StatementError, ViewQuery
 from sqmon.simulator.workload import TABLES, USERS
 

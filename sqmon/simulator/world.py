@@ -8,11 +8,11 @@ from typing import Any, Callable, Sequence
 from sqmon.simulator.access import Access
 from sqmon.simulator.cluster import Cluster
 from sqmon.simulator.columns import Chunk, Column, chunked
+from sqmon.simulator.default_functions import Caller, Function, Question, Row
 from sqmon.simulator.faults import Faults
-from sqmon.simulator.functions import Caller, Function, Question, Row
-from sqmon.simulator.further import FUNCTIONS
 from sqmon.simulator.generations import GENERATIONS
-from sqmon.simulator.refused import REFUSED
+from sqmon.simulator.other_functions import FUNCTIONS
+from sqmon.simulator.refused_functions import REFUSED
 from sqmon.simulator.sql import Call, Number, StatementError, ViewQuery, parse
 from sqmon.simulator.views import select
 

@@ -9,7 +9,7 @@ import pytest
 from alloy.source.generated import GROUPS
 from sqmon.config import catalogue, custom_query, read_only
 from sqmon.records.column_names import normalised
-from sqmon.simulator import further
+from sqmon.simulator import other_functions
 
 READ = [function.name for function in catalogue.FUNCTIONS.values()]
 ORIGINAL = {"show_server_status": 7, "show_locks": 2, "get_leveldb_stats": 5, "show_cluster_nodes": 4, "get_license_info": 5}
@@ -52,17 +52,17 @@ def test_columns_are_keys_of_records(name: str) -> None:
 
 def test_simulator_knows_every_function_whose_columns_are_documented() -> None:
     """The simulator answers every function whose columns are documented."""
-    assert [name for name in READ if catalogue.FUNCTIONS[name].columns and name not in further.FUNCTIONS] == []
+    assert [name for name in READ if catalogue.FUNCTIONS[name].columns and name not in other_functions.FUNCTIONS] == []
 
 
 @pytest.mark.parametrize(
     ("name", "generation"),
-    [(name, generation) for name in READ if catalogue.FUNCTIONS[name].columns for generation in further.FUNCTIONS[name].columns],
+    [(name, generation) for name in READ if catalogue.FUNCTIONS[name].columns for generation in other_functions.FUNCTIONS[name].columns],
 )
 def test_simulator_answers_with_these_columns(name: str, generation: str) -> None:
     """The simulator sends the columns in order: the newest generation all of them, older ones those they have, under their names."""
     function = catalogue.FUNCTIONS[name]
-    sent = normalised([column.name for column in further.FUNCTIONS[name].columns[generation]], ())
+    sent = normalised([column.name for column in other_functions.FUNCTIONS[name].columns[generation]], ())
     known = [function.aliases.get(column, column) for column in sent]
 
     assert known == [column for column in function.columns if column in known]

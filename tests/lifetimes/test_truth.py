@@ -13,9 +13,9 @@ from sqmon.lifetimes.lines import Line
 from sqmon.lifetimes.polls import Poll, renamed
 from sqmon.records.column_names import normalised
 from sqmon.simulator.cluster import Cluster
-from sqmon.simulator.functions import Caller, Question
-from sqmon.simulator.further import FUNCTIONS
+from sqmon.simulator.default_functions import Caller, Question
 from sqmon.simulator.life import Life
+from sqmon.simulator.other_functions import FUNCTIONS
 from sqmon.simulator.truth import nanoseconds
 from tests.lifetimes.site import events
 

@@ -10,9 +10,9 @@ import pytest
 from sqmon.simulator import invented
 from sqmon.simulator.agenda import CATCH_UP
 from sqmon.simulator.cluster import LISTED_SECONDS, Cluster
-from sqmon.simulator.functions import Caller, Question
-from sqmon.simulator.further import FUNCTIONS
+from sqmon.simulator.default_functions import Caller, Question
 from sqmon.simulator.metadata import CHECK_LOCKS, HEARTBEAT, Latency
+from sqmon.simulator.other_functions import FUNCTIONS
 from tests.simulator.conftest import Clock
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sqmon.simulator.functions import DEFAULTS, Function, Question, Row
+from sqmon.simulator.default_functions import DEFAULTS, Function, Question, Row
 from sqmon.simulator.generations import always, columns, since
 from sqmon.simulator.metadata import CHECK_LOCKS, HEARTBEAT, READ_MANY, READ_PREFIX
 
