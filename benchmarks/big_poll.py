@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple, Union
 
 from sqmon.clock import SystemClock
 from sqmon.config.password import PasswordSource
@@ -120,14 +120,13 @@ def cost_of(port: int, way: Callable[[Database], Any], polls: int) -> Cost:
 
 def counted() -> list[int]:
     """Return a list of one number, to which every byte that is received from now on is added."""
-    received, original = [0], GuardedSocket.recv_into
+    received, original = [0], GuardedSocket.receive
 
-    def recv_into(self: GuardedSocket, view: memoryview) -> int:
-        count = original(self, view)
-        received[0] += count
-        return count
+    def receive(self: GuardedSocket, size: int) -> Union[bytes, bytearray]:
+        received[0] += size
+        return original(self, size)
 
-    GuardedSocket.recv_into = recv_into  # type: ignore[method-assign]
+    GuardedSocket.receive = receive  # type: ignore[method-assign]
     return received
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import gc
 import importlib
 import importlib.util
@@ -16,6 +17,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any, Callable, Iterator
+
+import msgspec
 
 from sqmon.config.settings import Connection
 from sqmon.database import decoding
@@ -46,6 +49,11 @@ def _timeout(self: Any, seconds: Any = "not passed") -> Any:
     return None
 
 
+def _receive(self: Any, byte_num: int, timeout: None = None) -> Any:  # noqa: ARG001 - pysqream never gives a timeout
+    """Replace Client.receive, which asks the socket again and again."""
+    return self.socket.s.receive(byte_num)
+
+
 def _answer_or_raise(get_response: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap Client.get_response so that an answer with an error is raised, whatever the step."""
 
@@ -62,6 +70,21 @@ def _answer_or_raise(get_response: Callable[..., Any]) -> Callable[..., Any]:
     return get_checked
 
 
+class _QuickJson:
+    """A stand-in for the module json where pysqream reads answers: several times as fast, and the same in what it returns and raises."""
+
+    dumps = json.dumps
+    decoder = json.decoder
+
+    @staticmethod
+    def loads(text: str) -> Any:
+        """See json.loads."""
+        try:
+            return msgspec.json.decode(text)
+        except (msgspec.MsgspecError, UnicodeError):  # json.loads takes NaN and lone surrogates, or says what is wrong in its own words
+            return json.loads(text)
+
+
 def _import_pysqream() -> Any:
     """Import pysqream and lay the remedies over it; return the module."""
     spec = importlib.util.find_spec("pysqream")
@@ -75,11 +98,18 @@ def _import_pysqream() -> Any:
         spec.loader.exec_module(module)
         ping: Any = importlib.import_module("pysqream.ping")
         connection = importlib.import_module("pysqream.connection")
-        sockets = importlib.import_module("pysqream.SQSocket" if version_5 else "pysqream.server.sqsocket")
-        clients = sockets if version_5 else importlib.import_module("pysqream.server.sqclient")
+        sockets: Any = importlib.import_module("pysqream.SQSocket" if version_5 else "pysqream.server.sqsocket")
+        clients: Any = sockets if version_5 else importlib.import_module("pysqream.server.sqclient")
+        cursor: Any = importlib.import_module("pysqream.cursor")
     client = clients.Client if version_5 else clients.SQClient
     ping.PingLoop = lambda *_: ReaderPings(_guard.get())
     sockets.SQSocket.timeout = _timeout
+    client.receive = _receive
+    if version_5:
+        cursor.json = _QuickJson
+        cursor.version_compare = functools.lru_cache(maxsize=8)(cursor.version_compare)
+    else:
+        clients.json = _QuickJson
     client.get_response = _answer_or_raise(client.get_response)
     # The finalizer would send closeConnection, and wait for the answer, whenever the collector finds a connection.
     del connection.Connection.__del__

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from functools import lru_cache
 from itertools import accumulate
 from operator import itemgetter
-from typing import Any, Callable, Iterator, Optional, Protocol, Sequence, Union, overload
+from typing import Any, Callable, Iterator, Optional, Sequence, Union, overload
 
 from sqmon.result import UNKNOWN, Facts
 
@@ -21,31 +21,24 @@ _BLANKS = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f "
 """The ASCII characters that str.rstrip() removes."""
 
 
-class Part(Protocol):
-    """The values of a column that came in one chunk."""
+_NUMBERS = Facts(plain=True, longest=0)
+
+
+class Column(Sequence[Any]):
+    """A column of a result; a slice of it is a list, and slices in ascending order cost the least."""
 
     rows: int
     facts: Facts
 
     def take(self, start: int, stop: int) -> list[Any]:
-        """Return the values from `start` to before `stop`; both are within the part."""
-        ...
-
-
-class Column(Sequence[Any]):
-    """The parts of a column as one sequence; a slice of it is a list, and slices in ascending order cost the least."""
-
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = parts
-        self._starts = [0, *accumulate(part.rows for part in parts)]
-        facts = [part.facts for part in parts]
-        self.facts = Facts(all(known.plain for known in facts), max(known.longest for known in facts))
+        """Return the values from `start` to before `stop`; both are within the column."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return self.rows
 
     def __iter__(self) -> Iterator[Any]:
-        for start in range(0, len(self), _SLICE):
+        for start in range(0, self.rows, _SLICE):
             yield from self[start : start + _SLICE]
 
     @overload
@@ -56,12 +49,26 @@ class Column(Sequence[Any]):
 
     def __getitem__(self, index: Union[int, slice]) -> Any:
         if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            return self._taken(start, stop) if step == 1 else list(self)[index]
-        place = range(len(self))[index]
-        return self._taken(place, place + 1)[0]
+            start, stop, step = index.indices(self.rows)
+            if step != 1:
+                return list(self)[index]
+            return self.take(start, stop) if start < stop else []
+        place = range(self.rows)[index]
+        return self.take(place, place + 1)[0]
 
-    def _taken(self, start: int, stop: int) -> list[Any]:
+
+class Joined(Column):
+    """A column that came in several chunks."""
+
+    def __init__(self, parts: Sequence[Column]) -> None:
+        self._parts = parts
+        self._starts = [0, *accumulate(part.rows for part in parts)]
+        self.rows = self._starts[-1]
+        facts = [part.facts for part in parts]
+        self.facts = Facts(all(known.plain for known in facts), max(known.longest for known in facts))
+
+    def take(self, start: int, stop: int) -> list[Any]:
+        """See Column."""
         values: list[Any] = []
         place = bisect_right(self._starts, start) - 1
         while start < stop:
@@ -75,7 +82,7 @@ class Column(Sequence[Any]):
         return values
 
 
-class Values:
+class Values(Column):
     """Values that were decoded when they arrived."""
 
     def __init__(self, values: list[Any]) -> None:
@@ -84,25 +91,25 @@ class Values:
         self.facts = UNKNOWN
 
     def take(self, start: int, stop: int) -> list[Any]:
-        """See Part."""
+        """See Column."""
         return self._values[start:stop]
 
 
-class Numbers:
+class Numbers(Column):
     """Bools, ints and floats of one width, which the machine reads as they are."""
 
     def __init__(self, view: memoryview, nulls: Optional[bytes]) -> None:
         self._view = view
         self._nulls = _some(nulls)
         self.rows = len(view)
-        self.facts = Facts(plain=view.format != "q" or _are_exact_in_doubles(view), longest=0)
+        self.facts = _NUMBERS if view.format != "q" or _are_exact_in_doubles(view) else UNKNOWN
 
     def take(self, start: int, stop: int) -> list[Any]:
-        """See Part."""
+        """See Column."""
         return _with_nulls(self._view[start:stop].tolist(), self._nulls, start)
 
 
-class Text:
+class Text(Column):
     """UTF-8 texts one after the other, and the number of bytes of each; the caller has checked that each is valid."""
 
     def __init__(self, data: Buffer, lengths: memoryview, nulls: Optional[bytes], longest: int) -> None:
@@ -114,7 +121,7 @@ class Text:
         self.facts = Facts(plain=True, longest=longest)
 
     def take(self, start: int, stop: int) -> list[Any]:
-        """See Part."""
+        """See Column."""
         row, offset = self._next
         if row != start:
             offset = sum(self._lengths[:start])
@@ -132,7 +139,7 @@ class Text:
         return _with_nulls(values, self._nulls, start)
 
 
-class Varchar:
+class Varchar(Column):
     """ASCII texts padded to one width; NULs anywhere and blanks at the end are not part of a text."""
 
     def __init__(self, data: Buffer, size: int, nulls: Optional[bytes]) -> None:
@@ -147,7 +154,7 @@ class Varchar:
         self.facts = Facts(plain=True, longest=size)
 
     def take(self, start: int, stop: int) -> list[Any]:
-        """See Part."""
+        """See Column."""
         size = self._size
         values = _of_one_width(str(self._data[start * size : stop * size], "ascii"), size, stop - start)
         if self._has_nul:

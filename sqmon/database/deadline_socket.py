@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
+import ssl
+import struct
 import time
-from typing import Optional, Union
+from typing import Callable, Optional, TypeVar, Union
 
 from sqmon.errors import QueryTimeoutError
 
@@ -15,6 +18,14 @@ PING_SECONDS = 10.0
 _LEAST_READ_AHEAD = 4096
 _MOST_READ_AHEAD = 65536
 """How much is read in one go: little at first, since most polls are small, then twice as much whenever it was not enough."""
+
+_PROMPT_SECONDS = 0.25
+"""How long the system waits by itself, which costs one call; an answer that takes longer is worth three calls and a look at the clock."""
+
+_PROMPT = struct.pack("ll", 0, int(_PROMPT_SECONDS * 1e6))  # a struct timeval
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _PING_TEXT = b'{"ping":"ping"}'
 _PING = b"\x08\x01" + len(_PING_TEXT).to_bytes(8, "little") + _PING_TEXT
@@ -29,6 +40,8 @@ class Guard:
         self.failure: Optional[Exception] = None
         self._sockets: list[GuardedSocket] = []
         self._connecting: Optional[socket.socket] = None
+        self.prompt_until = 0.0
+        """Until when a socket may wait without a look at the deadline, in monotonic seconds."""
         self._seconds = 0.0
         self._deadline = 0.0
 
@@ -36,6 +49,8 @@ class Guard:
         """Begin a step that may take `seconds` in all."""
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
+        if self.failure is None:
+            self.prompt_until = self._deadline - _PROMPT_SECONDS
 
     def remaining(self) -> float:
         """Return the seconds left; raises socket.timeout when there are none (pysqream and Python 3.9 know it by that name)."""
@@ -56,6 +71,9 @@ class Guard:
         """Remember the first failure; what a driver raises on top of it is noise."""
         if self.failure is None:
             self.failure = failure
+            self.prompt_until = 0.0
+            for guarded in self._sockets:
+                guarded.forget()
 
     def connecting(self, raw: socket.socket) -> None:
         """Take note of a socket that may never be connected but must be closed nevertheless."""
@@ -86,34 +104,72 @@ class GuardedSocket:
         self._raw = raw
         self._guard = guard
         self._timeout: Optional[float] = None
-        self._ahead = memoryview(bytearray(_LEAST_READ_AHEAD))
-        self._taken = self._read = 0  # what was handed out of the bytes that were read ahead, and their number
+        self._ahead = io.BytesIO()
+        self._room = _LEAST_READ_AHEAD
+        self._is_prompt = not isinstance(raw, ssl.SSLSocket)
+        if self._is_prompt:
+            raw.settimeout(None)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                raw.setsockopt(socket.SOL_SOCKET, option, _PROMPT)
 
     @property
     def closed(self) -> bool:
         """Whether it is of no more use."""
         return self._raw.fileno() < 0
 
-    def recv_into(self, view: memoryview) -> int:
-        """Wait for bytes, sending a ping now and then where the server knows them; raises socket.timeout at the deadline.
+    def receive(self, size: int) -> Union[bytes, bytearray]:
+        """Return the next `size` bytes; while they are awaited, a ping is sent now and then where the server knows them.
 
+        Raises socket.timeout at the deadline, and ConnectionError when the server has closed the connection.
         pysqream asks for each header and each buffer of a column separately, dozens of times a poll, so what has arrived is read in
         one go and handed out on request.
         """
-        if self._taken == self._read:
-            if len(view) >= _MOST_READ_AHEAD:
-                return self._received(view)
-            if self._read == len(self._ahead) < _MOST_READ_AHEAD:
-                self._ahead = memoryview(bytearray(2 * self._read))
-            self._taken, self._read = 0, self._received(self._ahead)
-        elif self._guard.failure is not None:
-            self._guard.check()
-        first, self._taken = self._taken, min(self._taken + len(view), self._read)
-        count = self._taken - first
-        view[:count] = self._ahead[first : self._taken]
-        return count
+        piece = self._ahead.read(size)
+        return piece if len(piece) == size else self._completed(piece, size)
 
-    def _received(self, view: memoryview) -> int:
+    def forget(self) -> None:
+        """Forget what was read ahead."""
+        self._ahead = io.BytesIO()
+
+    def _completed(self, ahead: bytes, size: int) -> Union[bytes, bytearray]:
+        if size < 0:
+            raise ValueError(f"an answer can't have {size} bytes")
+        if size - len(ahead) >= _MOST_READ_AHEAD:
+            return self._large(ahead, size)
+        while len(ahead) < size:
+            piece = self._waited(self._raw.recv, self._room)
+            if not piece:
+                raise _closed()
+            if len(piece) == self._room < _MOST_READ_AHEAD:
+                self._room *= 2
+            ahead += piece
+        self._ahead = io.BytesIO(ahead)
+        return self._ahead.read(size)
+
+    def _large(self, ahead: bytes, size: int) -> bytearray:
+        data = bytearray(size)
+        data[: len(ahead)] = ahead
+        view = memoryview(data)[len(ahead) :]
+        while view:
+            count = self._waited(self._raw.recv_into, view)
+            if not count:
+                raise _closed()
+            view = view[count:]
+        return data
+
+    def _waited(self, receive: Callable[[T], R], argument: T) -> R:
+        """Return what the socket's method returns, as soon as something has arrived."""
+        if self._is_prompt and time.monotonic() < self._guard.prompt_until and self._timeout is None:
+            try:
+                return receive(argument)
+            except (BlockingIOError, socket.timeout):
+                pass
+        received = self._waited_until_deadline(receive, argument)
+        if self._is_prompt:
+            self._raw.settimeout(None)
+        return received
+
+    def _waited_until_deadline(self, receive: Callable[[T], R], argument: T) -> R:
         ping_due = time.monotonic() + PING_SECONDS
         while True:
             patience = self._guard.check()
@@ -123,7 +179,7 @@ class GuardedSocket:
                 patience = min(patience, max(ping_due - time.monotonic(), 0.001))
             self._raw.settimeout(patience)
             try:
-                return self._raw.recv_into(view)
+                return receive(argument)
             except socket.timeout:
                 if self._timeout is not None:
                     raise
@@ -131,15 +187,24 @@ class GuardedSocket:
                 ping_due += PING_SECONDS
                 self.send(_PING)
 
-    def send(self, data: Union[bytes, memoryview]) -> int:
+    def send(self, data: bytes) -> int:
         """Send all of `data`: pysqream ignores how much of it a send took."""
+        size = len(data)
+        try:
+            sent = self._raw.send(data) if self._is_prompt and time.monotonic() < self._guard.prompt_until else 0
+        except (BlockingIOError, socket.timeout):
+            sent = 0
+        if sent == size:
+            return size
         self._raw.settimeout(self._guard.check())
         try:
-            self._raw.sendall(data)
+            self._raw.sendall(memoryview(data)[sent:])
         except socket.timeout:
             self._guard.remaining()
             raise
-        return len(data)
+        if self._is_prompt:
+            self._raw.settimeout(None)
+        return size
 
     def settimeout(self, seconds: Optional[float]) -> None:
         """Limit each single wait, besides the deadline; None for no such limit."""
@@ -158,6 +223,10 @@ class GuardedSocket:
         with contextlib.suppress(OSError):
             self._raw.shutdown(socket.SHUT_RDWR)
         self._raw.close()
+
+
+def _closed() -> ConnectionError:
+    return ConnectionAbortedError("0 returned by socket")
 
 
 class ReaderPings:

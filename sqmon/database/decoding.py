@@ -12,7 +12,7 @@ import copy
 from itertools import accumulate
 from typing import Any, Callable, NamedTuple, Optional
 
-from sqmon.database.columns import Buffer, Column, Numbers, Part, Text, Values, Varchar
+from sqmon.database.columns import Buffer, Column, Joined, Numbers, Text, Values, Varchar
 from sqmon.result import Result, by_column
 
 _NAMES_IN_5 = {"data_columns", "col_type_tups", "col_tvc", "extracted_cols", "unparsed_row_amount"}
@@ -37,19 +37,19 @@ class Fetched:
     """The chunks of a cursor's statement, which arrive while pysqream fetches and leave as one result."""
 
     def __init__(self) -> None:
-        self._chunks: list[list[Part]] = []
+        self._chunks: list[list[Column]] = []
 
     def take(self, columns: list[str], rows: list[tuple[Any, ...]]) -> Result:
         """Return all that has arrived, or `rows` where pysqream has decoded them itself."""
         chunks, self._chunks = self._chunks, []
         if rows or not chunks:
             return by_column(columns, rows)
-        data = [Column(parts) for parts in zip(*chunks)]
+        data = chunks[0] if len(chunks) == 1 else [Joined(parts) for parts in zip(*chunks)]
         return Result(columns, data, [column.facts for column in data], len(data[0]))
 
     def add(self, raw: list[Raw], encoding: str, decoded_by_driver: Callable[[int], Any]) -> None:
         """Take a chunk; `decoded_by_driver` returns the values of the column at a place as pysqream decodes them."""
-        parts = [_part(column, encoding) or Values(list(decoded_by_driver(place))) for place, column in enumerate(raw)]
+        parts: list[Column] = [_part(column, encoding) or Values(list(decoded_by_driver(place))) for place, column in enumerate(raw)]
         shortest = min(part.rows for part in parts)
         if any(part.rows != shortest for part in parts):  # pysqream makes as many rows as the shortest column has values
             parts = [Values(part.take(0, shortest)) for part in parts]
@@ -132,11 +132,11 @@ def _unpacker(buffer: Any, fetched: Fetched) -> Callable[..., list[Any]]:
     return unpack
 
 
-def _part(raw: Raw, encoding: str) -> Optional[Part]:
+def _part(raw: Raw, encoding: str) -> Optional[Column]:
     """Return the column ready to be decoded, or None where pysqream has to do it."""
     nulls = None if raw.nulls is None else bytes(raw.nulls)
     if raw.tag in _NUMBERS and not raw.is_text:
-        part: Optional[Part] = _numbers(_NUMBERS[raw.tag], raw, nulls)
+        part: Optional[Column] = _numbers(_NUMBERS[raw.tag], raw, nulls)
     elif raw.tag == "ftBlob" and raw.is_text and raw.lengths is not None:
         part = _text(raw.data, raw.lengths.cast("B").cast("i"), nulls)
     elif raw.tag == "ftVarchar" and not raw.is_text and encoding.lower() in _SUPERSETS_OF_ASCII:

@@ -15,7 +15,7 @@ class Step(msgspec.Struct, tag="step", frozen=True):
     """The worker begins something; if nothing else is heard for longer than `seconds`, it hangs."""
 
     name: str
-    """login, execute, fetch, write or wait."""
+    """login, query, write or wait."""
     seconds: float
 
 

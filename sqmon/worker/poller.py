@@ -64,11 +64,9 @@ class Poller:
         began, began_ns = self._clock.monotonic(), self._clock.time_ns()
         late_ms = round((began - tick.due) * 1000, 3)
         try:
-            self._report(Step("execute", self._metric.timeout))
+            self._report(Step("query", self._metric.timeout))
             self._database.execute(self._metric.query, self._metric.timeout)
-            left = max(self._metric.timeout - (self._clock.monotonic() - began), 0.001)
-            self._report(Step("fetch", left))
-            result = self._database.fetch(left)
+            result = self._database.fetch(max(self._metric.timeout - (self._clock.monotonic() - began), 0.001))
         except DatabaseError as error:
             status = "timeout" if isinstance(error, QueryTimeoutError) else "error"
             self._finish(Polled(self._poll, began_ns, status, 0, self._since(began), late_ms, tick.skipped, error=str(error)))

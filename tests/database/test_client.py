@@ -15,12 +15,13 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 import pytest
 
 from sqmon.config.password import PasswordSource
 from sqmon.config.settings import Connection
+from sqmon.database import client
 from sqmon.database.client import Database
 from sqmon.errors import AddressError, DatabaseError, LoginError, QueryTimeoutError, StatementError
 from sqmon.simulator import Simulator
@@ -540,3 +541,31 @@ def test_collection_is_on_again_after_a_fetch(connected: Database) -> None:
     ask(connected)
 
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"colSzs":[8,16],"rows":2}',
+        '{"a":1,"a":[null,true,-0,1.5,1e5]}',
+        "1" * 30,
+        "1e400",
+        "NaN",
+        '"\\ud800"',
+        '"\ud800"',
+        '"a\tb"',
+        "[1,2",
+        "",
+        '{"rows":1}}',
+    ],
+)
+def test_answers_are_read_as_by_the_driver_alone(text: str) -> None:
+    """The quicker reader of answers returns and raises what pysqream's own does."""
+
+    def outcome(read: Callable[[str], Any]) -> str:
+        try:
+            return repr(read(text))
+        except ValueError as error:
+            return repr(error)
+
+    assert outcome(client._QuickJson.loads) == outcome(json.loads)

@@ -52,17 +52,11 @@ def peer() -> Iterator[tuple[socket.socket, socket.socket]]:
         end.close()
 
 
-def receive(ours: GuardedSocket, size: int = 100) -> bytes:
-    """Return what one receive brings."""
-    data = bytearray(size)
-    return bytes(data[: ours.recv_into(memoryview(data))])
-
-
 def test_bytes_pass_both_ways(ours: GuardedSocket, theirs: socket.socket) -> None:
     """Bytes pass a guarded socket in both directions."""
     theirs.sendall(b"answer")
 
-    assert receive(ours) == b"answer"
+    assert ours.receive(6) == b"answer"
     assert ours.send(b"question") == 8
     assert theirs.recv(100) == b"question"
 
@@ -75,7 +69,7 @@ def test_bytes_come_in_order_however_they_are_asked_for(ours: GuardedSocket, the
     thread.start()
     received = bytearray()
     while len(received) < len(sent):
-        received += receive(ours, min(rng.choice([1, 10, 3000, 70_000, 500_000]), len(sent) - len(received)))
+        received += ours.receive(min(rng.choice([0, 1, 10, 3000, 70_000, 500_000]), len(sent) - len(received)))
     thread.join()
 
     assert received == sent
@@ -84,10 +78,10 @@ def test_bytes_come_in_order_however_they_are_asked_for(ours: GuardedSocket, the
 def test_small_reads_cost_one_receive(ours: GuardedSocket, theirs: socket.socket) -> None:
     """A header and the answer behind it are taken from the system at once."""
     theirs.sendall(b"header" + b"answer")
-    first = receive(ours, 6)
+    first = ours.receive(6)
 
     assert not select.select([ours._raw], [], [], 0)[0]
-    assert (first, receive(ours, 6)) == (b"header", b"answer")
+    assert (first, ours.receive(6)) == (b"header", b"answer")
 
 
 def test_silence_ends_at_the_deadline(watched: Guard, ours: GuardedSocket) -> None:
@@ -95,11 +89,60 @@ def test_silence_ends_at_the_deadline(watched: Guard, ours: GuardedSocket) -> No
     watched.start(SHORT)
     began = time.monotonic()
     with pytest.raises(socket.timeout):
-        receive(ours)
+        ours.receive(1)
 
     assert SHORT <= time.monotonic() - began < SHORT + TOLERANCE
     assert isinstance(watched.failure, QueryTimeoutError)
     assert str(watched.failure) == "no answer within 0.2 s"
+
+
+def test_deadline_is_kept_where_the_system_waits_by_itself(watched: Guard, ours: GuardedSocket) -> None:
+    """The prompt wait, which does not look at the deadline, puts it off by nothing."""
+    seconds = 1.5 * deadline_socket._PROMPT_SECONDS
+    watched.start(seconds)
+    began = time.monotonic()
+    with pytest.raises(socket.timeout):
+        ours.receive(1)
+
+    assert seconds <= time.monotonic() - began < seconds + TOLERANCE
+
+
+@pytest.mark.parametrize("size", [6, 1 << 20])
+def test_answer_that_is_not_prompt_comes_all_the_same(ours: GuardedSocket, theirs: socket.socket, size: int) -> None:
+    """An answer that takes longer than the prompt wait is received, and so is one that pauses in between."""
+    rng = random.Random(2)
+    sent = rng.randbytes(size)
+    over = threading.Event()
+
+    def answer() -> None:
+        for piece in (sent[: size // 2], sent[size // 2 :]):
+            over.wait(1.5 * deadline_socket._PROMPT_SECONDS)
+            theirs.sendall(piece)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+
+    assert ours.receive(size) == sent
+    thread.join()
+
+
+@pytest.mark.parametrize("size", [6, 1 << 20])
+def test_end_of_the_connection_ends_the_wait(ours: GuardedSocket, theirs: socket.socket, size: int) -> None:
+    """A server that closes the connection in the middle of an answer is noticed at once."""
+    theirs.sendall(b"half")
+    theirs.shutdown(socket.SHUT_WR)
+
+    with pytest.raises(ConnectionError, match="0 returned by socket"):
+        ours.receive(size)
+
+
+def test_impossible_sizes_are_refused(ours: GuardedSocket, theirs: socket.socket) -> None:
+    """A size below zero, which only a server without sense can name, is an error whatever has been read ahead."""
+    theirs.sendall(b"header" + b"answer")
+    ours.receive(6)
+
+    with pytest.raises(ValueError, match="-1 bytes"):
+        ours.receive(-1)
 
 
 def test_bytes_that_drip_do_not_put_the_deadline_off(watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
@@ -116,7 +159,7 @@ def test_bytes_that_drip_do_not_put_the_deadline_off(watched: Guard, ours: Guard
     watched.start(SHORT)
     began = time.monotonic()
     with pytest.raises(socket.timeout):
-        any(not receive(ours) for _ in itertools.count())
+        all(ours.receive(1) for _ in itertools.count())
     over.set()
     thread.join()
 
@@ -147,6 +190,24 @@ def test_send_takes_everything(ours: GuardedSocket, theirs: socket.socket) -> No
     thread.join()
 
 
+def test_send_goes_on_after_a_pause_of_the_reader(ours: GuardedSocket, theirs: socket.socket) -> None:
+    """A reader that pauses longer than the prompt wait gets every byte once."""
+    rng = random.Random(3)
+    sent, received = rng.randbytes(4 << 20), bytearray()
+
+    def read() -> None:
+        threading.Event().wait(1.5 * deadline_socket._PROMPT_SECONDS)
+        while len(received) < len(sent):
+            received.extend(theirs.recv(1 << 16))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+
+    assert ours.send(sent) == len(sent)
+    thread.join()
+    assert received == sent
+
+
 def test_waiting_reader_sends_pings(monkeypatch: pytest.MonkeyPatch, watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
     """While an answer is awaited, a whole ping frame is sent at every interval, and none before pings were asked for."""
     monkeypatch.setattr(deadline_socket, "PING_SECONDS", 0.05)
@@ -163,7 +224,7 @@ def test_waiting_reader_sends_pings(monkeypatch: pytest.MonkeyPatch, watched: Gu
     thread = threading.Thread(target=answer_after_three)
     thread.start()
 
-    assert receive(ours) == b"answer"
+    assert ours.receive(6) == b"answer"
     thread.join()
     assert {frame[:2] for frame in frames} == {b"\x08\x01"}
     assert [json.loads(frame[2:]) for frame in frames] == [{"ping": "ping"}] * 3
@@ -176,7 +237,7 @@ def test_no_pings_unless_the_server_knows_them(
     monkeypatch.setattr(deadline_socket, "PING_SECONDS", 0.01)
     watched.start(SHORT)
     with pytest.raises(socket.timeout):
-        receive(ours)
+        ours.receive(1)
     theirs.setblocking(False)
 
     with pytest.raises(BlockingIOError):
@@ -202,7 +263,7 @@ def test_ping_that_can_not_be_sent_ends_the_wait(
     watched.pings = True
     theirs.shutdown(socket.SHUT_RD)
     with pytest.raises(OSError, match="Broken pipe"):
-        receive(ours)
+        ours.receive(1)
 
 
 def test_failed_connection_is_dead(watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
@@ -213,7 +274,7 @@ def test_failed_connection_is_dead(watched: Guard, ours: GuardedSocket, theirs: 
     theirs.sendall(b"late")
 
     with pytest.raises(ConnectionAbortedError):
-        receive(ours)
+        ours.receive(1)
     with pytest.raises(ConnectionAbortedError):
         ours.send(b"closeStatement")
     assert watched.failure is first
@@ -222,11 +283,11 @@ def test_failed_connection_is_dead(watched: Guard, ours: GuardedSocket, theirs: 
 def test_failed_connection_forgets_what_was_read_ahead(watched: Guard, ours: GuardedSocket, theirs: socket.socket) -> None:
     """After a failure, bytes that were read ahead are not handed out."""
     theirs.sendall(b"header" + b"answer")
-    receive(ours, 6)
+    ours.receive(6)
     watched.fail(QueryTimeoutError("late"))
 
     with pytest.raises(ConnectionAbortedError):
-        receive(ours, 6)
+        ours.receive(6)
 
 
 def test_shut_ends_every_socket(watched: Guard) -> None:
@@ -259,6 +320,6 @@ def test_limit_of_a_single_wait_is_no_failure(watched: Guard, ours: GuardedSocke
     ours.settimeout(0.05)
     assert ours.gettimeout() == 0.05
     with pytest.raises(socket.timeout):
-        receive(ours)
+        ours.receive(1)
 
     assert watched.failure is None
