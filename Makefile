@@ -6,7 +6,7 @@ QUIET := --quiet --disable-pip-version-check
 PACKAGES := pip install $(QUIET)
 JOBS ?= 3
 
-.PHONY: demo test check lint types proof chaos bench matrix wheelhouse picture clean
+.PHONY: demo test check lint types proof chaos bench matrix pages wheelhouse picture clean
 
 demo: $(VENV)/demo.stamp ## show the service at work against a simulated SQreamDB; SECONDS=N ends it after N seconds
 	$(BIN)/sqmon demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -38,6 +38,9 @@ bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios; RIVAL=DIRECTO
 
 matrix: ## the contract tests with every supported Python, the oldest dependencies and the newest pysqream
 	tests/matrix.sh $(PYTHONS)
+
+pages: $(VENV)/dev.stamp ## the man pages and the completions of the shells, after a change of commands or options
+	$(BIN)/python -m packages
 
 wheelhouse: | $(VENV)/bin/python ## dist/wheelhouse: sqmon and all that it needs, for hosts of this kind that reach no package index
 	rm -rf dist/wheelhouse

@@ -123,7 +123,7 @@ def test_sdist_holds_everything(built: Built) -> None:
     names = built.sdist_names()
     top = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "main.py", "pyproject.toml", "ruff.toml", "setup.cfg"}
 
-    assert (built.files("sqmon", "tests", "config_files", "alloy", "benchmarks", "docs") | top) - names == set()
+    assert (built.files("sqmon", "tests", "config_files", "alloy", "benchmarks", "docs", "packages") | top) - names == set()
     assert [name for name in names if name.endswith(".pyc") or "__pycache__" in name or name.startswith(".")] == []
 
 

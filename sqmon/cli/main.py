@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "bundle": "pack what a service has written into one file that can leave the site",
     "history": "what became of locks, statements and nodes, and when the monitor was blind (exit code 1)",
     "agent-config": "the configuration of Alloy (or another agent) for this installation",
-    "assets": "write out what ships beside the program: agents' configurations, rules, dashboards, units",
+    "assets": "write out what ships beside the program: agents' configurations, rules, dashboards, units, man pages",
     "schema": "the JSON schema of the metrics file",
     "demo": "a simulated SQreamDB, the service, and a live view; needs no database",
     "simulate": "a simulated SQreamDB alone",

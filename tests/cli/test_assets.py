@@ -45,6 +45,8 @@ def test_everything_that_ships_is_written(tmp_path: Path) -> None:
         "loki": ROOT / "alloy" / "loki",
         "grafana": ROOT / "alloy" / "grafana",
         "config_files": ROOT / "config_files",
+        "completions": ROOT / "packages" / "completions",
+        "man": ROOT / "packages" / "man",
     }.items():
         expected.update({f"{name}/{path}": data for path, data in tree(place).items()})
 
