@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Optional
 
+import msgspec
+
 from sqmon.clock import utc_stamp
 from sqmon.config import catalogue
 from sqmon.lifetimes.lines import Line, line
@@ -14,6 +16,13 @@ METRIC = "get_license_info"
 _STEP = 0.01
 """The share by which a size must have changed since it was told last."""
 _LICENCE_COLUMNS = catalogue.FUNCTIONS[METRIC].columns
+
+
+class LicenceState(msgspec.Struct):
+    """What the licence's changes are compared with."""
+
+    told: dict[str, Any]
+    poll: Optional[Poll]
 
 
 class Licence:
@@ -27,7 +36,7 @@ class Licence:
         """Take a good poll of get_license_info and yield a line for each column that has changed."""
         if len(poll.rows) != 1:
             return
-        before, self._poll = self._poll, poll
+        before, self._poll = self._poll, poll.bare()
         for name in _LICENCE_COLUMNS:
             if name not in poll.rows[0]:
                 continue
@@ -44,6 +53,14 @@ class Licence:
                 "began_before": utc_stamp(poll.ended_ns),
             }
             yield line("licence_changed", poll, fields, certainty="seen")
+
+    def state(self) -> LicenceState:
+        """Return what another one can go on from."""
+        return LicenceState(self._told, self._poll)
+
+    def resume(self, state: LicenceState) -> None:
+        """Go on from there."""
+        self._told, self._poll = state.told, state.poll
 
 
 def _differs(name: str, was: object, now: object) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Collection, Iterable, Mapping, NamedTuple, Optional
 
+import msgspec
+
 from sqmon.lifetimes.lines import Line, bounds, line
 from sqmon.lifetimes.polls import Poll, Row, server_seconds, text_of
 from sqmon.lifetimes.population import Key, Member
@@ -36,23 +38,39 @@ class Blocker(NamedTuple):
     locked_object: str
 
 
-class Wait:
+class Wait(msgspec.Struct):
     """The wait of one statement."""
 
-    def __init__(self, member: Member, poll: Poll, blockers: list[Blocker]) -> None:
-        self.row: Row = member.row
-        self.began_after_ns = member.began_after_ns
-        self.began_before_ns = poll.ended_ns
-        self.seen_ns = poll.began_ns
-        self.seen_before_ns = poll.ended_ns
-        self.polls_seen = 1
-        self.stepped = member.stepped
-        self.blockers = blockers
-        """Those in the way now."""
-        self.all_blockers = dict.fromkeys(blocker.statement_id for blocker in blockers)
-        """The numbers of all that were in the way."""
-        self.objects = dict.fromkeys(blocker.locked_object for blocker in blockers)
-        """The objects on which they were."""
+    key: Key
+    row: Row
+    began_after_ns: Optional[int]
+    began_before_ns: int
+    seen_ns: int
+    seen_before_ns: int
+    blockers: list[Blocker]
+    """Those in the way now."""
+    all_blockers: dict[str, None]
+    """The numbers of all that were in the way."""
+    objects: dict[str, None]
+    """The objects on which they were."""
+    polls_seen: int = 1
+    stepped: bool = False
+
+    @classmethod
+    def of(cls, member: Member, poll: Poll, blockers: list[Blocker]) -> Wait:
+        """Return the wait of a statement that this poll has revealed."""
+        return cls(
+            member.key,
+            member.row,
+            member.began_after_ns,
+            poll.ended_ns,
+            poll.began_ns,
+            poll.ended_ns,
+            blockers,
+            dict.fromkeys(blocker.statement_id for blocker in blockers),
+            dict.fromkeys(blocker.locked_object for blocker in blockers),
+            stepped=member.stepped,
+        )
 
     def seen(self, poll: Poll, blockers: list[Blocker]) -> None:
         """Take one more poll in which it waits."""
@@ -61,6 +79,16 @@ class Wait:
         self.blockers = blockers
         self.all_blockers.update(dict.fromkeys(blocker.statement_id for blocker in blockers))
         self.objects.update(dict.fromkeys(blocker.locked_object for blocker in blockers))
+
+
+class LockGraphState(msgspec.Struct):
+    """The newest polls, the statements that may wait and those that do."""
+
+    locks: Optional[Poll]
+    statements: Optional[Poll]
+    candidates: list[Key]
+    now_s: Optional[int]
+    waits: list[Wait]
 
 
 class LockGraph:
@@ -77,7 +105,7 @@ class LockGraph:
 
     def locks(self, poll: Poll, members: Collection[Member]) -> Iterable[Line]:
         """Take the locks of a good poll of show_locks."""
-        self._locks, self._members, self._held = poll, members, None
+        self._locks, self._members, self._held = poll.bare(), members, None
         if not self._is_fresh(poll, self._statements):
             return
         for key, wait in [*self._waits.items()]:
@@ -90,7 +118,7 @@ class LockGraph:
 
     def statements(self, poll: Poll, members: Collection[Member], now_s: Optional[int]) -> Iterable[Line]:
         """Take the users' statements of a good poll of show_server_status; `now_s` is its time by the server's clock, in seconds."""
-        self._statements, self._now_s = poll, now_s
+        self._statements, self._now_s = poll.bare(), now_s
         self._candidates = {member.key: member for member in members if status_of(member.row).lower() in _WAITING and _wanted(member.row)}
         present = {member.key for member in members}
         fresh = self._is_fresh(poll, self._locks)
@@ -109,6 +137,17 @@ class LockGraph:
             for wait in self._waits.values():
                 yield self._line("statement_blocked", self._statements, wait, self._blocked_by(wait))
 
+    def state(self) -> LockGraphState:
+        """Return what another one can go on from."""
+        return LockGraphState(self._locks, self._statements, [*self._candidates], self._now_s, [*self._waits.values()])
+
+    def resume(self, state: LockGraphState, locks: Collection[Member], statements: Mapping[Key, Member]) -> None:
+        """Go on from there; `locks` and `statements` are those of the newest polls."""
+        self._locks, self._members, self._held = state.locks, locks, None
+        self._statements, self._now_s = state.statements, state.now_s
+        self._candidates = {key: statements[key] for key in state.candidates}
+        self._waits = {wait.key: wait for wait in state.waits}
+
     def _blocked(self, poll: Poll, keys: Iterable[Key], until_s: Optional[int] = None) -> Iterable[Line]:
         assert self._statements is not None
         new = []
@@ -116,7 +155,7 @@ class LockGraph:
             member = self._candidates[key]
             blockers = [] if key in self._waits else self._blockers(member, until_s)
             if blockers:
-                self._waits[key] = wait = Wait(member, self._statements, blockers)
+                self._waits[key] = wait = Wait.of(member, self._statements, blockers)
                 new.append(wait)
         for wait in new:
             yield self._line("statement_blocked", poll, wait, self._blocked_by(wait))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Collection, Iterable, Optional
+from typing import Any, Collection, Iterable, NamedTuple, Optional
+
+import msgspec
 
 from sqmon.lifetimes.lines import Certainty, Line, life, line
 from sqmon.lifetimes.polls import Poll, Row, server_seconds, text_of
-from sqmon.lifetimes.population import Key, Member, Population
+from sqmon.lifetimes.population import Key, Member, Population, PopulationState
 from sqmon.lifetimes.restarts import Restarts
 from sqmon.lifetimes.server_clock import ServerClock
 
@@ -27,17 +29,33 @@ def milestone(held_s: float) -> int:
     return max((each for each in _MILESTONES if each <= held_s), default=0)
 
 
-class Lock:
+class Lock(msgspec.Struct, gc=False):
     """What is known of one lock beside its bounds."""
 
-    def __init__(self, start_s: Optional[int]) -> None:
-        self.start_s = start_s
-        """When it was taken by the server's clock, in seconds."""
-        self.told_s = 0
-        """The longest milestone that was told."""
-        self.orphaned = False
-        self.suspect: Optional[Poll] = None
-        """A poll that saw the lock after a poll of the statements had not seen its holder."""
+    start_s: Optional[int]
+    """When it was taken by the server's clock, in seconds."""
+    told_s: int = 0
+    """The longest milestone that was told."""
+    orphaned: bool = False
+    suspect_ns: Optional[int] = None
+    """The end of a poll that saw the lock after a poll of the statements had not seen its holder."""
+
+
+class Running(NamedTuple):
+    """Which statements a poll of show_server_status saw."""
+
+    ended_ns: int
+    statement_ids: set[str]
+
+
+class LocksState(msgspec.Struct):
+    """The locks of the newest poll, and what is known of each in their order."""
+
+    population: PopulationState
+    locks: list[Lock]
+    columns: list[str]
+    running: Optional[tuple[int, list[str]]]
+    """As Running, the ids in a fixed order."""
 
 
 class Locks:
@@ -50,7 +68,7 @@ class Locks:
         self._locks: dict[Key, Lock] = {}
         self._columns: frozenset[str] = frozenset()
         self._keys: dict[tuple[Any, ...], Key] = {}
-        self._running: Optional[tuple[Poll, Collection[str]]] = None
+        self._running: Optional[Running] = None
 
     @property
     def members(self) -> Collection[Member]:
@@ -72,16 +90,16 @@ class Locks:
         for member in (*change.come, *change.stayed):
             yield from self._told(poll, member)
 
-    def running(self, poll: Poll, statement_ids: Collection[str]) -> Iterable[Line]:
+    def running(self, poll: Poll, statement_ids: set[str]) -> Iterable[Line]:
         """Take the ids that a good poll of show_server_status has seen: holders that two of them miss are gone."""
         for member in self.members:
             lock = self._locks[member.key]
             if text_of(member.row.get("statement_id")) in statement_ids:
-                lock.suspect = None
-            elif lock.suspect is not None and not lock.orphaned and poll.began_ns >= lock.suspect.ended_ns:
+                lock.suspect_ns = None
+            elif lock.suspect_ns is not None and not lock.orphaned and poll.began_ns >= lock.suspect_ns:
                 lock.orphaned = True
                 yield self._line("lock_orphaned", poll, member, "inferred")
-        self._running = poll, statement_ids
+        self._running = Running(poll.ended_ns, statement_ids)
 
     def unfinished(self) -> Iterable[Line]:
         """Yield a line for each lock that is held, as of the newest poll."""
@@ -89,6 +107,18 @@ class Locks:
         if poll is not None:
             for member in self.members:
                 yield self._line("lock_held", poll, member)
+
+    def state(self) -> LocksState:
+        """Return what another one can go on from."""
+        running = self._running and (self._running.ended_ns, sorted(self._running.statement_ids))
+        return LocksState(self._population.state(), [self._locks[member.key] for member in self.members], sorted(self._columns), running)
+
+    def resume(self, state: LocksState) -> None:
+        """Go on from there."""
+        self._population.resume(state.population)
+        self._locks = dict(zip(self._population.members, state.locks))
+        self._columns = frozenset(state.columns)
+        self._running = state.running and Running(state.running[0], {*state.running[1]})
 
     def _keyed(self, rows: Iterable[Row]) -> Iterable[tuple[Key, Row]]:
         """The rows with their keys; the same texts come poll after poll, so they are worked on once."""
@@ -108,10 +138,10 @@ class Locks:
         if active in _INACTIVE and not lock.orphaned:
             lock.orphaned = True
             yield self._line("lock_orphaned", poll, member)
-        if active is None and lock.suspect is None and self._running is not None:
-            asked, ids = self._running
-            if asked.ended_ns <= poll.began_ns and text_of(member.row.get("statement_id")) not in ids:
-                lock.suspect = poll
+        if active is None and lock.suspect_ns is None and self._running is not None:
+            asked_ns, ids = self._running
+            if asked_ns <= poll.began_ns and text_of(member.row.get("statement_id")) not in ids:
+                lock.suspect_ns = poll.ended_ns
         reached = 0 if member.stepped else milestone((member.seen_ns - self._began_before_ns(poll, member)) / 1e9)
         if reached > lock.told_s:
             lock.told_s = reached

@@ -6,7 +6,7 @@ from typing import Any, Iterable
 
 from sqmon.lifetimes.lines import Line, life, line
 from sqmon.lifetimes.polls import Poll, Row, text_of
-from sqmon.lifetimes.population import Key, Population
+from sqmon.lifetimes.population import Key, Population, PopulationState
 
 METRIC = "show_cluster_nodes"
 
@@ -24,8 +24,7 @@ class Nodes:
         """Take a good poll of show_cluster_nodes and yield what it reveals."""
         change = self._population.take(poll, ((_key(row), row) for row in poll.rows))
         for member in change.gone:
-            absent = member.absent or poll
-            yield line("node_down", poll, {**_said(member.row), **life(member, gone_before_ns=absent.ended_ns)}, certainty="seen")
+            yield line("node_down", poll, {**_said(member.row), **life(member, gone_before_ns=member.gone_before_ns)}, certainty="seen")
         for member in change.come:
             yield line("node_up", poll, {**_said(member.row), **life(member)}, certainty="seen")
 
@@ -35,6 +34,14 @@ class Nodes:
         if poll is not None:
             for member in self._population.members.values():
                 yield line("node_up", poll, {**_said(member.row), **life(member)}, certainty="seen")
+
+    def state(self) -> PopulationState:
+        """Return what another one can go on from."""
+        return self._population.state()
+
+    def resume(self, state: PopulationState) -> None:
+        """Go on from there."""
+        self._population.resume(state)
 
 
 def _key(row: Row) -> Key:

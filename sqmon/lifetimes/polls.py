@@ -26,6 +26,10 @@ class Poll(NamedTuple):
     rows: Sequence[Row]
     """Records, under the column names of the catalogue."""
 
+    def bare(self) -> Poll:
+        """Return the poll without its rows, for those who only need to know when it was."""
+        return self._replace(rows=())
+
 
 def renamed(metric: str, rows: Iterable[Row]) -> list[Row]:
     """Return the rows of a metric under the column names of the catalogue, whatever version of the server sent them."""

@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Hashable, Iterable, NamedTuple, Optional
+from typing import Any, Iterable, NamedTuple, Optional
+
+import msgspec
 
 from sqmon.lifetimes.polls import Poll, Row
 
 _ROUNDING_NS = 2000  # the duration of a poll is told in whole microseconds
 
-Key = tuple[Hashable, ...]
+Key = tuple[Any, ...]
 
 
-class Member:
+class Member(msgspec.Struct, gc=False):
     """Something that polls have seen, from the first to the last of them."""
 
-    def __init__(self, key: Key, row: Row, poll: Poll, began_after_ns: Optional[int]) -> None:
-        self.key = key
-        self.row = row
-        """The newest row."""
-        self.began_after_ns = began_after_ns
-        """The start of the last poll without it; None where no poll before could have seen it."""
-        self.began_before_ns = poll.ended_ns
-        self.seen_ns = poll.began_ns
-        """The start of the last poll with it."""
-        self.seen_before_ns = poll.ended_ns
-        """The end of that poll."""
-        self.absent: Optional[Poll] = None
-        """The first of the polls without it since."""
-        self.polls_seen = 1
-        self.stepped = False
-        """Whether the host's clock was set back within its life, so that nobody knows how long it lasted."""
+    key: Key
+    row: Row
+    """The newest row."""
+    began_after_ns: Optional[int]
+    """The start of the last poll without it; None where no poll before could have seen it."""
+    began_before_ns: int
+    seen_ns: int
+    """The start of the last poll with it."""
+    seen_before_ns: int
+    """The end of that poll."""
+    gone_before_ns: Optional[int] = None
+    """The end of the first poll without it since; None while the newest poll has it."""
+    polls_seen: int = 1
+    stepped: bool = False
+    """Whether the host's clock was set back within its life, so that nobody knows how long it lasted."""
 
     def seen(self, row: Row, poll: Poll) -> None:
         """Take one more poll that has it."""
         self.row = row
         self.seen_ns, self.seen_before_ns = poll.began_ns, poll.ended_ns
-        self.absent = None
+        self.gone_before_ns = None
         self.polls_seen += 1
 
 
@@ -48,6 +49,14 @@ class Change(NamedTuple):
     gone: list[Member]
 
 
+class PopulationState(msgspec.Struct):
+    """What a population goes on from."""
+
+    members: list[Member]
+    poll: Optional[Poll]
+    absences: list[tuple[Key, int]]
+
+
 class Population:
     """The members of one metric. A repeated key counts: the second row of a key is a member of its own, its number ends the key."""
 
@@ -55,7 +64,7 @@ class Population:
         """Whoever is absent from `patience` successive polls is gone, and was so in the first of them."""
         self.members: dict[Key, Member] = {}
         self.poll: Optional[Poll] = None
-        """The newest poll."""
+        """The newest poll, without its rows."""
         self._patience = patience
         self._absences: Counter[Key] = Counter()
 
@@ -79,15 +88,15 @@ class Population:
                 known.seen(row, poll)
                 change.stayed.append(known)
             else:
-                self.members[key] = come = Member(key, row, poll, came_after)
+                self.members[key] = come = Member(key, row, came_after, poll.ended_ns, poll.began_ns, poll.ended_ns)
                 change.come.append(come)
         for member in [member for key, member in self.members.items() if key not in found]:
-            member.absent = member.absent or poll
+            member.gone_before_ns = member.gone_before_ns or poll.ended_ns
             self._absences[member.key] += 1
             if self._absences[member.key] >= self._patience:
                 change.gone.append(self.members.pop(member.key))
         self._absences = Counter({key: count for key, count in self._absences.items() if key in self.members and key not in found})
-        self.poll = poll
+        self.poll = poll.bare()
         return change
 
     def forget(self) -> list[Member]:
@@ -95,3 +104,12 @@ class Population:
         members, self.members, self.poll = [*self.members.values()], {}, None
         self._absences.clear()
         return members
+
+    def state(self) -> PopulationState:
+        """Return what another one can go on from."""
+        return PopulationState([*self.members.values()], self.poll, [*self._absences.items()])
+
+    def resume(self, state: PopulationState) -> None:
+        """Go on from there."""
+        self.members, self.poll = {member.key: member for member in state.members}, state.poll
+        self._absences = Counter(dict(state.absences))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Optional
 
+import msgspec
+
 from sqmon.lifetimes.lines import Line, line
 from sqmon.lifetimes.polls import Poll
 
@@ -25,6 +27,13 @@ class Offset(NamedTuple):
         """Return what is certain at another time."""
         drift = int(abs(at_ns - self.at_ns) * _DRIFT)
         return Offset(self.least_ns - drift, self.most_ns + drift, at_ns)
+
+
+class ServerClockState(msgspec.Struct):
+    """What is known of the offset."""
+
+    offset: Optional[Offset]
+    told_width_ns: int
 
 
 class ServerClock:
@@ -58,6 +67,14 @@ class ServerClock:
             return None
         offset = self.offset.widened(at_ns)
         return seconds * _SECOND - offset.most_ns, (seconds + 1) * _SECOND - offset.least_ns
+
+    def state(self) -> ServerClockState:
+        """Return what another one can go on from."""
+        return ServerClockState(self.offset, self._told_width_ns)
+
+    def resume(self, state: ServerClockState) -> None:
+        """Go on from there."""
+        self.offset, self._told_width_ns = state.offset, state.told_width_ns
 
     def _told(self, poll: Poll, offset: Offset, *, stepped: bool) -> Line:
         self._told_width_ns = offset.most_ns - offset.least_ns

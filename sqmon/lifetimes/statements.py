@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, Collection, Iterable, NamedTuple, Optional
 
+import msgspec
+
 from sqmon.clock import utc_stamp
 from sqmon.config import catalogue
 from sqmon.lifetimes.lines import Line, life, line
 from sqmon.lifetimes.polls import Poll, Row, server_seconds, text_of
-from sqmon.lifetimes.population import Key, Member, Population
+from sqmon.lifetimes.population import Key, Member, Population, PopulationState
 from sqmon.lifetimes.restarts import Restarts
 from sqmon.lifetimes.server_clock import ServerClock
 
@@ -47,6 +49,13 @@ def of_users(poll: Poll, own: Optional[Own]) -> list[Row]:
 def _is_a_poll(row: Row, user: str) -> bool:
     found = _POLLED.fullmatch(str(row.get("statement") or "")[:200])
     return found is not None and found[1].lower() in catalogue.FUNCTIONS and text_of(row.get("user_name")) == user
+
+
+class StatementsState(msgspec.Struct):
+    """The statements of the newest poll, and for each in their order its status and the start of the poll that saw it last."""
+
+    population: PopulationState
+    status: list[tuple[str, int]]
 
 
 class Statements:
@@ -91,6 +100,15 @@ class Statements:
             for member in self.members:
                 fields = {**said(member.row), "status": status_of(member.row), **self._life(poll, member)}
                 yield line("statement_status", poll, fields, certainty="seen")
+
+    def state(self) -> StatementsState:
+        """Return what another one can go on from."""
+        return StatementsState(self._population.state(), [self._status[member.key] for member in self.members])
+
+    def resume(self, state: StatementsState) -> None:
+        """Go on from there."""
+        self._population.resume(state.population)
+        self._status = dict(zip(self._population.members, state.status))
 
     def _life(self, poll: Poll, member: Member, gone_before_ns: Optional[int] = None) -> dict[str, Any]:
         server = None
