@@ -18,7 +18,7 @@ from sqmon.clock import stamp_ns
 from sqmon.config import options, settings
 from sqmon.errors import SqmonError, shown
 from sqmon.health import status_file
-from sqmon.health.status_file import MetricStatus, Status
+from sqmon.health.status_file import LifetimesStatus, MetricStatus, Status
 from sqmon.storage.directory_lock import is_locked
 
 HEALTHY, DEGRADED, NOT_RUNNING = 0, 1, 2
@@ -87,6 +87,8 @@ def _show(status: Status, *, healthy: bool, console: Console) -> None:
         console.print(Text(f"  {shown(problem)}", style="red"), soft_wrap=True)
     console.print()
     console.print(_table(status))
+    if status.lifetimes is not None:
+        console.print(Text(f"\n{shown(_following(status.lifetimes))}"))
     if status.agent is not None:
         known = f"are read from {status.agent.positions}" if not status.agent.problem else f"are not known: {status.agent.problem}"
         console.print(Text(f"\nThe agent's positions {shown(known)}"))
@@ -131,6 +133,15 @@ def _time_of(stamp: Optional[str], today: dt.date) -> str:
 
 def _local(stamp: str) -> dt.datetime:
     return dt.datetime.fromtimestamp(stamp_ns(stamp) // 10**9, dt.timezone.utc).astimezone()
+
+
+def _following(lifetimes: LifetimesStatus) -> str:
+    """What the process `lifetimes` is doing."""
+    if lifetimes.state != "following":
+        return f"Lifetimes: {lifetimes.state}"
+    if lifetimes.behind_s:
+        return f"Lifetimes follow, {dt.timedelta(seconds=round(lifetimes.behind_s))} behind"
+    return "Lifetimes follow and are up to date"
 
 
 def _wrong(metric: MetricStatus) -> str:

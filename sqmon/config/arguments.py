@@ -57,6 +57,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
             compress=args.compress == "auto",
         ),
         sql=args.sql,
+        lifetimes=args.lifetimes == "on",
         cluster=args.cluster,
         metrics_port=args.metrics_port,
         metrics_address=args.metrics_address,

@@ -18,7 +18,11 @@ from sqmon.errors import ConfigError, shown
 NAME = r"^[a-z][a-z0-9_]{0,63}$"
 """What a metric's name looks like, in a form that JSON schemas know, too."""
 _NAME = re.compile(NAME.replace("$", r"\Z"))
-RESERVED = {"sqmon": "is the name of the service's own stream", "current": "is the name of the directory of links"}
+RESERVED = {
+    "sqmon": "is the name of the service's own stream",
+    "lifetimes": "is the name of the stream of lifetimes",
+    "current": "is the name of the directory of links",
+}
 _SCHEMA = "$schema"
 SHORTEST = 0.05
 LONGEST = 366 * 86400.0

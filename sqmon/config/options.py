@@ -141,6 +141,13 @@ POLLING = (
         str,
         choices=("full", "masked", "none"),
     ),
+    Option(
+        "lifetimes",
+        "on",
+        "on writes what becomes of each lock, statement and node to a stream of its own; never with a --log_file_path FILE",
+        str,
+        choices=("on", "off"),
+    ),
 )
 SERVICE = (
     Option("metrics_port", None, "port at which Prometheus may scrape the service (default: none)", converters.port, metavar="PORT"),

@@ -148,6 +148,8 @@ class Settings:
     query_timeout: Optional[float]
     retention: Retention
     sql: SqlMode
+    lifetimes: bool
+    """Whether a process writes what becomes of locks, statements and nodes; never beside a single file."""
     cluster: str
     metrics_port: Optional[int]
     """The port on which Prometheus can scrape the service; None opens none."""

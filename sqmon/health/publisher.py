@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional
 
 from sqmon import __version__, logs
 from sqmon.clock import Clock, utc_stamp
-from sqmon.health.status_file import AgentStatus, MetricStatus, Status, StatusFile, summary
+from sqmon.health.status_file import AgentStatus, LifetimesStatus, MetricStatus, Status, StatusFile, summary
 from sqmon.health.systemd import SystemdNotifier
 from sqmon.side_thread import SideThread
 
@@ -46,7 +46,15 @@ class Publisher:
         self._newest: Optional[Status] = None
         self._thread: SideThread[StatusFile] = SideThread("status", self._write, room=1)
 
-    def tell(self, metrics: list[MetricStatus], problems: list[str], *, agent: Optional[AgentStatus] = None, stopped: bool = False) -> None:
+    def tell(
+        self,
+        metrics: list[MetricStatus],
+        problems: list[str],
+        *,
+        agent: Optional[AgentStatus] = None,
+        lifetimes: Optional[LifetimesStatus] = None,
+        stopped: bool = False,
+    ) -> None:
         """Publish how every metric is and what is wrong with the service itself; never waits, except for the last status, `stopped`."""
         self._notifier.alive(self._clock.monotonic(), summary(metrics, problems))
         if self._exporter is not None:
@@ -64,6 +72,7 @@ class Publisher:
             stopped=stopped,
             problems=problems,
             agent=agent,
+            lifetimes=lifetimes,
             metrics=metrics,
             end=self._generation,
         )

@@ -58,6 +58,22 @@ class AgentStatus(msgspec.Struct, kw_only=True):
     """Why nothing is known, "" when something is."""
 
 
+class LifetimesStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The process `lifetimes`."""
+
+    state: str
+    """waiting, starting, following or stopping."""
+    pid: Optional[int] = None
+    run_id: str = ""
+    lines: int = 0
+    """Written since it started."""
+    behind_s: float = 0.0
+    """How old the newest event is that it has read; 0 when nothing is left to read."""
+    restarts: int = 0
+    error: str = ""
+    """What is wrong now; "" when nothing is."""
+
+
 class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The whole service."""
 
@@ -73,6 +89,8 @@ class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is wrong with the service itself: login paused, metrics file rejected, disk full."""
     agent: Optional[AgentStatus] = None
     """None until it was looked for, and where no agent reads the files."""
+    lifetimes: Optional[LifetimesStatus] = None
+    """None where --lifetimes is off."""
     metrics: list[MetricStatus] = []
     end: int
     """The generation again, as the sign that the whole status was written."""

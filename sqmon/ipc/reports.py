@@ -87,16 +87,25 @@ class Pending(msgspec.Struct, tag="pending", frozen=True):
         return "" if self.bytes else self.trouble
 
 
+class Followed(msgspec.Struct, tag="followed", frozen=True):
+    """How far the process `lifetimes` has come."""
+
+    lines: int
+    """Written since it started."""
+    behind_s: float
+    """How old the newest event is that it has read; 0 when nothing is left to read."""
+
+
 class Failed(msgspec.Struct, tag="failed", frozen=True):
     """Why the worker is about to end by itself."""
 
     kind: str
-    """refused (the login), connection, statement, timeout or bug."""
+    """refused (the login), connection, statement, timeout, files (that can't be read) or bug."""
     error: str
     traceback: str = ""
 
 
-Report = Union[Step, Connected, Polled, ColumnsMissing, SegmentSealed, ClockStepped, RecordsDropped, Pending, Failed]
+Report = Union[Step, Connected, Polled, ColumnsMissing, SegmentSealed, ClockStepped, RecordsDropped, Pending, Followed, Failed]
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Report).decode

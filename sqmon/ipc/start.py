@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqmon.config.settings import Connection, Metric, Output, SqlMode
 
 FORKSERVER, WORKER, PROBE = "sqmon.worker.forkserver", "sqmon.worker.process", "sqmon.worker.check_probe"
-ARCHIVER = "sqmon.worker.archiver"
+ARCHIVER, LIFETIMES = "sqmon.worker.archiver", "sqmon.lifetimes.process"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Collection, Iterator, Mapping, NamedTuple, Optional
 
+import msgspec
+
 from sqmon.clock import stamp_ns
 from sqmon.lifetimes.polls import Poll, Row, renamed
 from sqmon.records.fold import Fold
-from sqmon.storage.reader import StreamReader
+from sqmon.storage.reader import Place, StreamReader
 
 _EVENTS = "sqmon"
 _GOOD = ("ok", "empty")
@@ -28,6 +30,24 @@ class Heard(NamedTuple):
     poll: Optional[Poll]
 
 
+class MetricState(msgspec.Struct):
+    """How far the lines of a metric were read, and what their meaning depends on."""
+
+    run_id: str
+    ended_ns: Optional[int]
+    folded: Optional[list[Row]]
+    """The rows of the newest poll, where the metric emits changes and they are known."""
+    place: Optional[Place]
+    runs: list[str]
+
+
+class DirectoryState(msgspec.Struct):
+    """How far a directory was read."""
+
+    events: Optional[Place]
+    metrics: dict[str, MetricState]
+
+
 class Directory:
     """Reads what a service has written, and again what it has added since; it may be running or not.
 
@@ -35,10 +55,15 @@ class Directory:
     hung or were skipped, and those whose records were dropped or deleted meanwhile.
     """
 
-    def __init__(self, log_dir: Path, metrics: Collection[str]) -> None:
-        """`metrics` are those whose polls are wanted; of the others only the events are read."""
-        self._events = StreamReader(log_dir, _EVENTS)
-        self._metrics = {metric: _Metric(log_dir, metric) for metric in metrics}
+    def __init__(self, log_dir: Path, metrics: Collection[str], state: Optional[DirectoryState] = None) -> None:
+        """`metrics` are those whose polls are wanted; of the others only the events are read. Begin where `state` says."""
+        known = state or DirectoryState(None, {})
+        self._events = StreamReader(log_dir, _EVENTS, start=known.events)
+        self._metrics = {metric: _Metric(log_dir, metric, known.metrics.get(metric)) for metric in metrics}
+
+    def state(self) -> DirectoryState:
+        """Return what another one can go on from, after the newest event that was read; it changes with the next, so encode it at once."""
+        return DirectoryState(self._events.place, {name: metric.state() for name, metric in self._metrics.items()})
 
     def read(self) -> Iterator[Heard]:
         """Yield the events that were added since the last call, in their order, each with its poll."""
@@ -54,12 +79,18 @@ class Directory:
 class _Metric:
     """The polls of one metric."""
 
-    def __init__(self, log_dir: Path, metric: str) -> None:
+    def __init__(self, log_dir: Path, metric: str, state: Optional[MetricState]) -> None:
+        known = state or MetricState("", None, None, None, [])
         self._name = metric
-        self._lines = _Lines(log_dir, metric)
-        self._run = ""
+        self._lines = _Lines(log_dir, metric, known.place, known.runs)
+        self._run, self._ended_ns = known.run_id, known.ended_ns
         self._fold = Fold()
-        self._ended_ns: Optional[int] = None
+        if known.folded is not None:
+            self._fold.resume(known.folded)
+
+    def state(self) -> MetricState:
+        """Return what another one can go on from."""
+        return MetricState(self._run, self._ended_ns, [*self._fold.rows] if self._fold.whole else None, self._lines.place, self._lines.runs)
 
     def poll(self, event: Event) -> Optional[Poll]:
         """Return the poll that the event tells of, None when it is no evidence."""
@@ -101,11 +132,22 @@ class _Metric:
 class _Lines:
     """The lines of one metric, read once from the first to the last."""
 
-    def __init__(self, log_dir: Path, metric: str) -> None:
-        self._reader = StreamReader(log_dir, metric)
+    def __init__(self, log_dir: Path, metric: str, start: Optional[Place], runs: Collection[str]) -> None:
+        self._reader = StreamReader(log_dir, metric, start=start)
         self._records: Iterator[dict[str, Any]] = iter(())
         self._head: Optional[dict[str, Any]] = None
-        self._runs: deque[str] = deque(maxlen=_RUNS)
+        self._before_head = start
+        self._runs: deque[str] = deque(runs, maxlen=_RUNS)
+
+    @property
+    def place(self) -> Optional[Place]:
+        """Where the first line begins that nobody has asked for."""
+        return self._reader.place if self._head is None else self._before_head
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs whose lines were asked for."""
+        return [*self._runs]
 
     def between(self, run_id: str, first_seq: int, last_seq: int, told: str) -> list[Row]:
         """Return those of these lines of a run that are there; `told` is the `ts` of the event that tells of them."""
@@ -133,6 +175,7 @@ class _Lines:
 
     def _next(self) -> Optional[dict[str, Any]]:
         """The next line; at the end of what was there, what was added since."""
+        self._before_head = self._reader.place
         record = next(self._records, None)
         if record is None:
             self._records = self._reader.read()

@@ -6,6 +6,7 @@ import contextlib
 from typing import Any, Mapping, NamedTuple, Optional
 
 from sqmon.clock import stamp_ns
+from sqmon.lifetimes.lines import METRIC
 
 _GOOD = ("ok", "empty")
 
@@ -65,7 +66,7 @@ class Gaps:
         elif kind == "config_reloaded":
             for name in str(event.get("removed") or "").split(", "):
                 self._targets.pop(name, None)
-        elif kind in ("poll", "worker_start", "worker_exit", "gap"):
+        elif kind in ("poll", "worker_start", "worker_exit", "gap") and event["target"] != METRIC:  # lifetimes miss nothing
             target = self._targets.setdefault(event["target"], _Target(at_ns))
             if kind == "gap":
                 return self._told(target, event)

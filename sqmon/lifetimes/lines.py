@@ -10,6 +10,8 @@ from sqmon.lifetimes.polls import Poll
 from sqmon.lifetimes.population import Member
 
 METRIC = "lifetimes"
+STATE = "state"
+"""The event of a line that tells people nothing: it holds what the process goes on from after a kill."""
 
 Line = dict[str, Any]
 Certainty = Literal["seen", "inferred"]
@@ -23,6 +25,21 @@ def line(event: str, poll: Poll, fields: Mapping[str, Any], *, certainty: Certai
         "event": event,
         **fields,
         "certainty": certainty,
+        "from_metric": poll.metric,
+        "from_run_id": poll.run_id,
+        "from_poll": poll.poll,
+    }
+
+
+def state_line(poll: Poll, text: str, *, part: int, parts: int) -> Line:
+    """Return a line that holds a part of the state after this poll."""
+    return {
+        "ts": utc_stamp(poll.began_ns),
+        "metric": METRIC,
+        "event": STATE,
+        "part": part,
+        "parts": parts,
+        "state": text,
         "from_metric": poll.metric,
         "from_run_id": poll.run_id,
         "from_poll": poll.poll,

@@ -36,6 +36,12 @@ class Fold:
         """Apply a poll of a metric that emits rows and returned none."""
         self._rows, self.whole = {}, True
 
+    def resume(self, rows: Iterable[Record]) -> None:
+        """Go on from the rows of another fold."""
+        self._rows, self.whole = {}, True
+        for row in rows:
+            self._rows.setdefault(row[HASH], []).append(row)
+
     @property
     def rows(self) -> list[Record]:
         """The lines of the rows of the newest poll; a line keeps the poll in which its row was written."""

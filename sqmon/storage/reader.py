@@ -9,12 +9,12 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO, Collection, Generator, Iterable, Iterator
+from typing import Any, BinaryIO, Collection, Generator, Iterable, Iterator, NamedTuple, Optional
 
 import msgspec
 
 from sqmon.storage.archive import card_of, open_archive
-from sqmon.storage.segment_names import ARCHIVE, archive_of, stored
+from sqmon.storage.segment_names import ARCHIVE, archive_of, in_order, stored
 
 _decode = msgspec.json.Decoder(dict).decode  # three times as fast as json, and what it refuses is a ValueError, too
 _CHUNK = 1 << 20  # bytes that are read at once
@@ -55,16 +55,32 @@ def opened(segment: Path) -> BinaryIO:
         return open_archive(archive_of(segment))
 
 
+class Place(NamedTuple):
+    """Where a line of a stream begins."""
+
+    segment: str
+    """The name of the segment."""
+    offset: int
+
+
 class StreamReader:
     """Follows one stream through all its segments, like an agent: each line once, half-written ones not until they are whole."""
 
-    def __init__(self, log_dir: Path, metric: str, *, skip: Collection[Path] = ()) -> None:
+    def __init__(self, log_dir: Path, metric: str, *, skip: Collection[Path] = (), start: Optional[Place] = None) -> None:
+        """Begin at `start`, or with the oldest segment that is not to be skipped."""
+        self.place = start
+        """Where the line after the newest that was read begins; None before the first."""
         self.torn = 0
         """Unfinished or broken lines in segments that nobody writes to any more."""
         self._log_dir = log_dir
         self._metric = metric
         self._done = set(skip)
         self._offsets: dict[Path, int] = {}
+        if start is not None:
+            # The segment itself may have been deleted meanwhile.
+            names = in_order(metric, {*stored(log_dir, metric), start.segment})
+            self._done.update(log_dir / metric / name for name in names[: names.index(start.segment)])
+            self._offsets[log_dir / metric / start.segment] = start.offset
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Yield the records that were added since the last call."""
@@ -81,6 +97,7 @@ class StreamReader:
                     if not line.endswith(b"\n"):
                         break
                     offset += len(line)
+                    self.place = Place(path.name, offset)
                     try:
                         yield _decode(line)
                     except ValueError:

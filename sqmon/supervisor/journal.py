@@ -85,6 +85,11 @@ class Journal:
         elif isinstance(report, Pending):
             self._pending(child, report)
 
+    def recovered(self, child: Child) -> None:
+        """Note that a child whose stops leave no gap, as what it missed it does later, is at work again."""
+        outage = self.tally(child.metric.name).outage
+        outage.reason = outage.latest = ""
+
     def ended(self, child: Child, end: Exit, restart_in: Optional[float]) -> None:
         """Write the event that says why a run ended and, if that is known, when the next one begins."""
         name, tally = child.metric.name, self.tally(child.metric.name)

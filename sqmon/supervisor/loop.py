@@ -20,6 +20,7 @@ from sqmon.supervisor.children import Children
 from sqmon.supervisor.event_stream import EventStream
 from sqmon.supervisor.forkserver import Forkserver
 from sqmon.supervisor.journal import Journal
+from sqmon.supervisor.lifetimes_child import LifetimesChild
 from sqmon.supervisor.log_directory import LogDirectory
 from sqmon.supervisor.login_gate import LoginGate
 from sqmon.supervisor.wakeup import Wakeup, on_grid
@@ -45,6 +46,7 @@ class Supervisor:
         clock: Clock,
         health: Publisher,
         directory: LogDirectory,
+        lifetimes: Optional[LifetimesChild],
         notifier: SystemdNotifier,
     ) -> None:
         self._settings = settings
@@ -58,6 +60,7 @@ class Supervisor:
         self._config_problems: list[str] = []
         self._health = health
         self._directory = directory
+        self._lifetimes = lifetimes
         self._stopped_by = ""
         self._next_health = 0.0
         self._awake_at = clock.monotonic()
@@ -84,9 +87,13 @@ class Supervisor:
                 self._turn()
             self._notifier.stopping()
             self._children.stop(self._clock.monotonic())
-            while self._children.running:
+            if self._lifetimes is not None:
+                self._lifetimes.stop(self._clock.monotonic())
+            while self._children.running or (self._lifetimes is not None and self._lifetimes.running):
                 self._turn()
         finally:
+            if self._lifetimes is not None:
+                self._lifetimes.finish()
             self._children.finish()
             if self._file is not None:
                 self._file.unwatch()
@@ -120,6 +127,8 @@ class Supervisor:
             self._children.hear()
         if now >= self._children.next_round:
             self._children.go_round(now)
+        if self._lifetimes is not None and (now >= self._next_health or self._stopped_by):
+            self._lifetimes.look(now)
         if now >= self._next_health:
             # Rounds may follow each other closely, as when many children start; nobody asks that often.
             self._next_health = on_grid(now + _TURN_SECONDS)
@@ -134,6 +143,8 @@ class Supervisor:
         slept = now - self._awake_at - patience
         if slept > _ASLEEP_SECONDS:
             self._children.forgive(slept)
+            if self._lifetimes is not None:
+                self._lifetimes.forgive(slept)
         self._awake_at = now
 
     def _woken(self, wake: Wakeup) -> None:
@@ -170,7 +181,10 @@ class Supervisor:
             problems.append("logins are paused: the last one was refused")
         problems += filter(None, (self._events.trouble, self._directory.trouble))
         metrics = [self._journal.status(child) for child in self._children]
-        self._health.tell(metrics, problems, agent=_agent_status(self._directory.agent), stopped=stopped)
+        lifetimes = self._lifetimes.status() if self._lifetimes is not None else None
+        if lifetimes is not None and lifetimes.error:
+            problems.append(f"lifetimes: {lifetimes.error}")
+        self._health.tell(metrics, problems, agent=_agent_status(self._directory.agent), lifetimes=lifetimes, stopped=stopped)
 
     def _password(self) -> Optional[str]:
         with contextlib.suppress(ConfigError):

@@ -26,7 +26,7 @@ class Exit(NamedTuple):
     reason: str
     """In words: the error it reported, the signal, what it hung in."""
     kind: str
-    """refused, connection, statement, timeout, bug (as in reports.Failed), hung, died, or stopped."""
+    """refused, connection, statement, timeout, files, bug (as in reports.Failed), hung, died, or stopped."""
     logged_in: bool
     """Whether it got past the login."""
     pid: Optional[int]

@@ -27,6 +27,7 @@ from sqmon.supervisor.archivist import Archivist
 from sqmon.supervisor.event_stream import STREAM, EventStream
 from sqmon.supervisor.forkserver import Forkserver
 from sqmon.supervisor.journal import Journal
+from sqmon.supervisor.lifetimes_child import LifetimesChild
 from sqmon.supervisor.log_directory import LogDirectory
 from sqmon.supervisor.loop import Supervisor
 from sqmon.supervisor.sealer import Sealer
@@ -77,8 +78,11 @@ def run(settings: Settings, *, doubts: Sequence[Outcome] = ()) -> None:
                 events.write("info", "stop", reason=str(error) or "stopped during the start-up checks")
                 events.close()
                 raise
-            sweeper = None
+            journal = Journal(events, before.absences, clock=clock, last_runs=ran)
+            sweeper = lifetimes = None
             if streams.segments is not None:
+                if settings.lifetimes:
+                    lifetimes = LifetimesChild(streams.segments, journal, forkserver=forkserver, selector=selector, clock=clock)
                 archivist = Archivist(streams.segments.log_dir, events, forkserver=forkserver, selector=selector, clock=clock)
                 sweeper = Sweeper(streams.segments, settings.retention, events, archivist, clock=clock)
             directory = LogDirectory(lock, sweeper, events)
@@ -88,13 +92,14 @@ def run(settings: Settings, *, doubts: Sequence[Outcome] = ()) -> None:
                 settings,
                 metrics,
                 events,
-                Journal(events, before.absences, clock=clock, last_runs=ran),
+                journal,
                 file=file,
                 forkserver=forkserver,
                 selector=selector,
                 clock=clock,
                 health=health,
                 directory=directory,
+                lifetimes=lifetimes,
                 notifier=notifier,
             ).run()
         if exporter is not None:

@@ -1,0 +1,42 @@
+"""The state of lifetimes as text for the lines of their own stream, from which a process goes on that comes after a kill."""
+
+from __future__ import annotations
+
+import binascii
+import zlib
+from typing import Optional, Sequence
+
+import msgspec
+
+from sqmon.lifetimes.directory import DirectoryState
+from sqmon.lifetimes.lifetimes import LifetimesState
+
+_VERSION = 1
+"""Of what State means; another one begins anew."""
+_PART = 30_000  # characters, so that a line stays below its limit
+
+
+class State(msgspec.Struct):
+    """What was read, and all that matters of it for the lines to come."""
+
+    version: int
+    at_ns: int
+    """The beginning of the poll after which it was written, in nanoseconds since 1970."""
+    directory: DirectoryState
+    lifetimes: LifetimesState
+
+
+def pack(at_ns: int, directory: DirectoryState, lifetimes: LifetimesState) -> list[str]:
+    """Return the state in parts, each of which fits into a line."""
+    text = msgspec.json.encode(State(_VERSION, at_ns, directory, lifetimes))
+    packed = binascii.b2a_base64(zlib.compress(text, 1), newline=False).decode()
+    return [packed[start : start + _PART] for start in range(0, len(packed), _PART)]
+
+
+def unpack(parts: Sequence[str]) -> Optional[State]:
+    """Return the state that all the parts together are; None when they are not one that this version understands."""
+    try:
+        state = msgspec.json.decode(zlib.decompress(binascii.a2b_base64("".join(parts))), type=State)
+    except (ValueError, zlib.error):
+        return None
+    return state if state.version == _VERSION else None

@@ -1,0 +1,140 @@
+"""The process `lifetimes`: follows the files of the service and writes what becomes of locks, statements and nodes to its own stream."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+import traceback
+from types import FrameType
+from typing import Optional
+
+from sqmon.clock import Clock, SystemClock, stamp_ns
+from sqmon.config.settings import SegmentOutput
+from sqmon.ipc.reports import (
+    DISK,
+    ClockStepped,
+    Connected,
+    Failed,
+    Followed,
+    Pending,
+    RecordsDropped,
+    Report,
+    SegmentSealed,
+    Step,
+    encode,
+)
+from sqmon.lifetimes.following import Following
+from sqmon.lifetimes.lines import METRIC, Line
+from sqmon.lifetimes.stream_end import stream_end
+from sqmon.records.encoder import Batch, Encoder
+from sqmon.storage.streams import streams_of
+from sqmon.storage.writer import LineWriter, reason_of
+
+_LOOK_SECONDS = 0.25
+_BEAT_SECONDS = 1.0
+_PATIENCE_SECONDS = 120.0  # it gets the processor when nobody else wants it
+_NICE = 10
+_LONGEST_TRACEBACK = 16000
+_OF_THE_ENCODER = ("ts", "metric")
+
+
+def main(output: SegmentOutput, run_id: str, pipe: socket.socket) -> None:
+    """Follow the files until SIGTERM, the first error, or the death of the supervisor (see forkserver)."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        # A terminal sends these to the whole group; only the supervisor answers them.
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
+    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone, and with it everybody who could be told
+        LifetimesProcess(output, run_id, pipe, clock=SystemClock()).run()
+
+
+class LifetimesProcess:
+    """One run of the process."""
+
+    def __init__(self, output: SegmentOutput, run_id: str, pipe: socket.socket, *, clock: Clock) -> None:
+        self._log_dir = output.log_dir
+        self._streams = streams_of(output)
+        self._run_id = run_id
+        self._pipe = pipe
+        self._clock = clock
+        self._stopping = False
+        self._next_beat = 0.0
+        self._followed = Followed(-1, 0.0)
+        self._pending = Pending("", 0)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def run(self) -> None:
+        """Follow until told to stop; an error is reported and ends it."""
+        try:
+            self._report(Step("read", _PATIENCE_SECONDS))
+            self._follow()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self._report(Failed("files", f"{error.filename or self._log_dir}: {reason_of(error)}"))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the supervisor must hear of it
+            self._report(Failed("bug", f"{type(error).__name__}: {error}", traceback.format_exc()[-_LONGEST_TRACEBACK:]))
+
+    def _follow(self) -> None:
+        following = Following(self._log_dir, stream_end(self._log_dir))
+        encoder = self._streams.encoder(METRIC, self._run_id, on_step=lambda step: self._report(ClockStepped(step)))
+        writer = self._streams.writer(
+            METRIC,
+            clock=self._clock,
+            on_sealed=lambda sealed: self._report(SegmentSealed(sealed)),
+            on_dropped=lambda dropped: self._report(RecordsDropped(dropped)),
+        )
+        with contextlib.closing(writer):
+            self._report(Connected())
+            while not self._stopping:
+                self._catch_up(following, encoder, writer)
+                self._beat(writer, lines=encoder.seq)
+                time.sleep(_LOOK_SECONDS)
+
+    def _catch_up(self, following: Following, encoder: Encoder, writer: LineWriter) -> None:
+        """Read what is there, unless it has to end before."""
+        for lines in following.read():
+            for batch in encoder.timed(map(_timed, lines)):
+                self._write(writer, batch)
+            self._beat(writer, lines=encoder.seq, read_to=following.read_to)
+            if self._stopping:
+                return
+
+    def _write(self, writer: LineWriter, batch: Batch) -> None:
+        """Write the lines; while the disk refuses them nothing else is read, so that none is ever dropped for want of room."""
+        writer.append(batch)
+        while writer.pending and not self._stopping:
+            self._beat(writer, lines=batch.last_seq)
+            time.sleep(_LOOK_SECONDS)
+
+    def _beat(self, writer: LineWriter, *, lines: int, read_to: str = "") -> None:
+        """Once a second, let the writer do what it has to, and report; `read_to` is the `ts` of the newest event, if more may wait."""
+        now = self._clock.monotonic()
+        if now < self._next_beat:
+            return
+        self._next_beat = now + _BEAT_SECONDS
+        self._report(DISK)
+        writer.tick()
+        self._report(Step("read", _PATIENCE_SECONDS))
+        pending = Pending(writer.trouble.partition(": ")[2], writer.pending)
+        if pending != self._pending:
+            self._pending = pending
+            self._report(pending)
+        followed = Followed(lines, max(0.0, (self._clock.time_ns() - stamp_ns(read_to)) / 1e9) if read_to else 0.0)
+        if followed != self._followed:
+            self._followed = followed
+            self._report(followed)
+
+    def _on_sigterm(self, _: int, __: Optional[FrameType]) -> None:
+        self._stopping = True
+
+    def _report(self, report: Report) -> None:
+        self._pipe.send(encode(report))
+
+
+def _timed(line: Line) -> tuple[int, Line]:
+    return stamp_ns(line["ts"]), {name: value for name, value in line.items() if name not in _OF_THE_ENCODER}
