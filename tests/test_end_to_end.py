@@ -170,7 +170,7 @@ def test_zero_rows_write_nothing_but_their_poll(run: Run) -> None:
 
 def test_seq_has_no_hole_and_time_only_goes_forward(run: Run) -> None:
     """In every stream each line begins with ts and seq, ts increases, and no seq is missing or doubled."""
-    assert {*catalogue.DEFAULT_METRICS, "sqmon"} == set(run.lines)
+    assert {*catalogue.DEFAULT_METRICS, "lifetimes", "sqmon"} == set(run.lines)
     for stream, lines in run.lines.items():
         records = run.records(stream)
         stamps = [record["ts"] for record in records]
@@ -203,7 +203,7 @@ def test_start_and_stop_frame_the_stream(run: Run) -> None:
     assert (names[0], names[-1], run.events[-1]["reason"]) == ("start", "stop", "SIGTERM")
     assert checks == ["check_customer_metrics", "check_sqream_connection", "check_sqream_on_cpu", "check_loki_connection"]
     assert all(name in run.events[0] for name in ("version", "pid", "host", "port", "service", "log", "metrics"))
-    assert sorted(ANSWERS) == sorted(event["target"] for event in run.events if event["event"] == "worker_start")
+    assert sorted([*ANSWERS, "lifetimes"]) == sorted(event["target"] for event in run.events if event["event"] == "worker_start")
     assert {"stopped"} == {event["kind"] for event in run.events if event["event"] == "worker_exit"}
 
 
@@ -216,7 +216,7 @@ def test_sigterm_ends_cleanly_with_sealed_segments(run: Run) -> None:
 def test_current_points_to_the_active_segment(run: Run) -> None:
     """While the service runs, each stream has a link to the segment that is being written."""
     assert run.newest == run.links
-    assert {*catalogue.DEFAULT_METRICS, "sqmon"} == set(run.links)
+    assert {*catalogue.DEFAULT_METRICS, "lifetimes", "sqmon"} == set(run.links)
 
 
 def test_others_can_read_nothing(run: Run) -> None:
@@ -281,7 +281,7 @@ def test_ctrl_c_ends_cleanly_with_sealed_segments(simulator: Simulator, tmp_path
         running.wait_for_polls(*QUICK)
 
         assert running.end(signal.SIGINT, group=True) == 0
-        assert [event["kind"] for event in running.events("worker_exit")] == ["stopped"] * len(QUICK)
+        assert [event["kind"] for event in running.events("worker_exit")] == ["stopped"] * (len(QUICK) + 1)
         assert running.events("stop")[0]["reason"] == "SIGINT"
         assert_sealed(running.log_dir, running.events())
         for metric in QUICK:

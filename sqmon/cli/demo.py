@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 def demonstrate(directory: Path, seconds: Optional[float], console: Console) -> None:
     """Show the service at work until Ctrl-C or for `seconds`, then say what was written where. Raises SqmonError when it ends by itself."""
-    before = {path for stream in (*DEFAULT_METRICS, "sqmon") for path in segments(directory, stream)}
+    before = {path for stream in (*DEFAULT_METRICS, "lifetimes", "sqmon") for path in segments(directory, stream)}
     with Simulator() as simulator, _service(directory, simulator.port) as service:
         console.print(
             f"SQreamDB simulator on 127.0.0.1:{simulator.port}, service with process id {service.pid}, Ctrl-C ends it",
@@ -71,7 +71,7 @@ def demonstrate(directory: Path, seconds: Optional[float], console: Console) -> 
     for metric, tally in view.tallies.items():
         console.print(f"{metric}: {tally.polls} polls, {tally.records} records", highlight=False)
     console.print("\nThe files, one JSON object a line:", highlight=False)
-    for stream in (*DEFAULT_METRICS, "sqmon"):
+    for stream in (*DEFAULT_METRICS, "lifetimes", "sqmon"):
         for path in segments(directory, stream):
             if path not in before:
                 console.print(f"  {path}", highlight=False, soft_wrap=True)

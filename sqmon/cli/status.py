@@ -23,6 +23,7 @@ from sqmon.storage.directory_lock import is_locked
 
 HEALTHY, DEGRADED, NOT_RUNNING = 0, 1, 2
 _STALE_SECONDS = 10.0
+_BEHIND_SECONDS = 5.0
 
 
 OPTIONS = {
@@ -139,7 +140,7 @@ def _following(lifetimes: LifetimesStatus) -> str:
     """What the process `lifetimes` is doing."""
     if lifetimes.state != "following":
         return f"Lifetimes: {lifetimes.state}"
-    if lifetimes.behind_s:
+    if lifetimes.behind_s >= _BEHIND_SECONDS:
         return f"Lifetimes follow, {dt.timedelta(seconds=round(lifetimes.behind_s))} behind"
     return "Lifetimes follow and are up to date"
 

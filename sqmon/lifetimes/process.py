@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
-import time
 import traceback
-from types import FrameType
-from typing import Optional
 
 from sqmon.clock import Clock, SystemClock, stamp_ns
 from sqmon.config.settings import SegmentOutput
@@ -36,6 +34,8 @@ from sqmon.storage.writer import LineWriter, reason_of
 _LOOK_SECONDS = 0.25
 _BEAT_SECONDS = 1.0
 _PATIENCE_SECONDS = 120.0  # it gets the processor when nobody else wants it
+_LAST_SECONDS = 1.0  # after SIGTERM; what it does not tell then, the next one does
+_AT_ONCE = 500  # lines
 _NICE = 10
 _LONGEST_TRACEBACK = 16000
 _OF_THE_ENCODER = ("ts", "metric")
@@ -61,11 +61,12 @@ class LifetimesProcess:
         self._run_id = run_id
         self._pipe = pipe
         self._clock = clock
-        self._stopping = False
+        self._give_up_at = math.inf
+        """When it ends at the latest, in monotonic seconds."""
         self._next_beat = 0.0
         self._followed = Followed(-1, 0.0)
         self._pending = Pending("", 0)
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
 
     def run(self) -> None:
         """Follow until told to stop; an error is reported and ends it."""
@@ -90,26 +91,32 @@ class LifetimesProcess:
         )
         with contextlib.closing(writer):
             self._report(Connected())
-            while not self._stopping:
+            while not self._asked_to_stop(_LOOK_SECONDS):
                 self._catch_up(following, encoder, writer)
                 self._beat(writer, lines=encoder.seq)
-                time.sleep(_LOOK_SECONDS)
+            self._catch_up(following, encoder, writer)
 
     def _catch_up(self, following: Following, encoder: Encoder, writer: LineWriter) -> None:
         """Read what is there, unless it has to end before."""
         for lines in following.read():
-            for batch in encoder.timed(map(_timed, lines)):
-                self._write(writer, batch)
+            for start in range(0, len(lines), _AT_ONCE):
+                self._write(writer, [encoder.timed(*_timed(line)) for line in lines[start : start + _AT_ONCE]])
             self._beat(writer, lines=encoder.seq, read_to=following.read_to)
-            if self._stopping:
+            if self._clock.monotonic() >= self._give_up_at:
                 return
 
-    def _write(self, writer: LineWriter, batch: Batch) -> None:
+    def _write(self, writer: LineWriter, batches: list[Batch]) -> None:
         """Write the lines; while the disk refuses them nothing else is read, so that none is ever dropped for want of room."""
-        writer.append(batch)
-        while writer.pending and not self._stopping:
-            self._beat(writer, lines=batch.last_seq)
-            time.sleep(_LOOK_SECONDS)
+        writer.append(*batches)
+        while writer.pending and self._clock.monotonic() < self._give_up_at:
+            self._beat(writer, lines=batches[-1].last_seq)
+            self._asked_to_stop(_LOOK_SECONDS)
+
+    def _asked_to_stop(self, seconds: float) -> bool:
+        """Wait so long for SIGTERM, which comes in no other place; once it has come, the rest is told within a moment."""
+        if self._give_up_at == math.inf and signal.sigtimedwait((signal.SIGTERM,), seconds) is not None:
+            self._give_up_at = self._clock.monotonic() + _LAST_SECONDS
+        return self._give_up_at != math.inf
 
     def _beat(self, writer: LineWriter, *, lines: int, read_to: str = "") -> None:
         """Once a second, let the writer do what it has to, and report; `read_to` is the `ts` of the newest event, if more may wait."""
@@ -117,6 +124,7 @@ class LifetimesProcess:
         if now < self._next_beat:
             return
         self._next_beat = now + _BEAT_SECONDS
+        self._asked_to_stop(0.0)
         self._report(DISK)
         writer.tick()
         self._report(Step("read", _PATIENCE_SECONDS))
@@ -128,9 +136,6 @@ class LifetimesProcess:
         if followed != self._followed:
             self._followed = followed
             self._report(followed)
-
-    def _on_sigterm(self, _: int, __: Optional[FrameType]) -> None:
-        self._stopping = True
 
     def _report(self, report: Report) -> None:
         self._pipe.send(encode(report))

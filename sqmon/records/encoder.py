@@ -134,20 +134,10 @@ class Encoder:
         names = normalised(tuple(fields), _EVENT_METADATA)
         return self._single(common, dict(zip(names, map(plain, fields.values()))))
 
-    def timed(self, lines: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[Batch]:
-        """Yield lines that have a time of their own, in nanoseconds since 1970, and names that need no change, in batches."""
-        gathered: list[Batch] = []
-        size = 0
-        for at_ns, fields in lines:
-            # A line that is older than the one before begins a batch, which begins a segment.
-            if gathered and (at_ns <= self.last_ns or size > _BATCH_BYTES):
-                yield _joined(gathered)
-                gathered, size = [], 0
-            self._begin(at_ns)
-            gathered.append(self._single(self._identity, {name: plain(value) for name, value in fields.items()}))
-            size += len(gathered[-1].data)
-        if gathered:
-            yield _joined(gathered)
+    def timed(self, at_ns: int, fields: Mapping[str, Any]) -> Batch:
+        """Return the line of what happened at `at_ns`; the names need no change."""
+        self._begin(at_ns)
+        return self._single(self._identity, {name: plain(value) for name, value in fields.items()})
 
     def _fast(self, values: list[Sequence[Any]], facts: Sequence[Facts], count: int, common: msgspec.Raw) -> Optional[Batch]:
         """Return all rows, encoded together; None if a line must be cut or a string is not valid text."""

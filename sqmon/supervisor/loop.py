@@ -87,10 +87,12 @@ class Supervisor:
                 self._turn()
             self._notifier.stopping()
             self._children.stop(self._clock.monotonic())
-            if self._lifetimes is not None:
-                self._lifetimes.stop(self._clock.monotonic())
-            while self._children.running or (self._lifetimes is not None and self._lifetimes.running):
+            while self._children.running:
                 self._turn()
+            if self._lifetimes is not None:
+                self._lifetimes.stop(self._clock.monotonic())  # only now, so that it can tell what the last polls reveal
+                while self._lifetimes.running:
+                    self._turn()
         finally:
             if self._lifetimes is not None:
                 self._lifetimes.finish()

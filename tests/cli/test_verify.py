@@ -42,7 +42,7 @@ def test_files_of_a_service_are_proved_until_somebody_touches_them(simulator: Si
     assert found.stdout.startswith("NOT PROVED: ")
     assert f"  show_locks/{first.name}, seq 1-" in found.stdout
     assert not told["proved"]
-    assert {"show_cluster_nodes", "show_locks", "sqmon"} == {stream["stream"] for stream in told["streams"]}
+    assert {"lifetimes", "show_cluster_nodes", "show_locks", "sqmon"} == {stream["stream"] for stream in told["streams"]}
     assert {f"show_locks/{first.name}"} == {problem["file"] for problem in told["problems"]}
     assert "altered" in {problem["kind"] for problem in told["problems"]}
 
@@ -81,10 +81,10 @@ def test_lines_are_proved_to_be_in_loki(delivered: LokiStandIn, tmp_path: Path) 
         refused = ended(*words, cwd=tmp_path, SQMON_LOKI_TOKEN="s3cret")
 
     assert (0, "") == (whole.code, whole.stderr)
-    assert "PROVED in Loki: 3 segments (3 ok), " in whole.stdout
+    assert "PROVED in Loki: 4 segments (4 ok), " in whole.stdout
     assert " lines; 4 queries to " in whole.stdout
     assert (1, "") == (found.code, found.stderr)
-    assert "NOT PROVED in Loki: 3 segments (2 ok, 1 missing), " in found.stdout
+    assert "NOT PROVED in Loki: 4 segments (3 ok, 1 missing), " in found.stdout
     assert ": not in Loki (missing, written -> loki)" in found.stdout
     (finding,) = [finding for each in told["loki"]["segments"] for finding in each["findings"]]
     assert ("missing", 2, 2, "written -> loki", True) == tuple(finding[name] for name in ("kind", "first_seq", "last_seq", "hop", "fails"))

@@ -15,18 +15,11 @@ from pathlib import Path
 import pytest
 
 from sqmon.simulator import Simulator
-from tests.support.program import Service, command, environment, metrics_file, service, session_processes, wait_until
+from tests.support.program import command, environment, metrics_file, service, wait_until
 
 QUICK = {"show_locks": 0.2, "show_version": 0.2}
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PIDFD_GETFD = 438
-
-
-def forkserver_of(run: Service) -> int:
-    """Return the process id of the forkserver."""
-    workers = {run.worker(metric) for metric in QUICK}
-    (pid,) = [pid for pid in session_processes(run.pid) if pid not in workers | {run.pid}]
-    return pid
 
 
 def children(pid: int) -> list[int]:
@@ -44,7 +37,7 @@ def test_sigterm_is_answered_while_the_forkserver_is_stopped(simulator: Simulato
     """A start that can't be answered holds nothing up."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
-        os.kill(forkserver_of(run), signal.SIGSTOP)
+        os.kill(run.forkserver(), signal.SIGSTOP)
         os.kill(run.worker("show_locks"), signal.SIGKILL)
         run.wait_for("worker_exit", target="show_locks")
 
@@ -55,7 +48,7 @@ def test_stopped_forkserver_is_replaced(simulator: Simulator, tmp_path: Path) ->
     """The metric is polled again from a new one, an event tells why, and the other metric notices nothing."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
-        os.kill(forkserver_of(run), signal.SIGSTOP)
+        os.kill(run.forkserver(), signal.SIGSTOP)
         os.kill(run.worker("show_locks"), signal.SIGKILL)
 
         lost = run.wait_for("forkserver_exit")
@@ -70,7 +63,7 @@ def test_end_of_a_worker_whose_forkserver_was_killed_is_told_as_unknown(simulato
     """Nobody knows the signal that ended it, so none is made up."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
-        os.kill(forkserver_of(run), signal.SIGKILL)
+        os.kill(run.forkserver(), signal.SIGKILL)
         os.kill(run.worker("show_locks"), signal.SIGSEGV)
 
         end = run.wait_for("worker_exit", target="show_locks")
@@ -124,7 +117,7 @@ def test_worker_that_does_not_die_of_being_killed_does_not_keep_the_service_from
         held = sockets_of(run.worker("show_locks"))
         if not held:
             pytest.skip("the kernel hands out no descriptors of other processes")
-        os.kill(forkserver_of(run), signal.SIGSTOP)
+        os.kill(run.forkserver(), signal.SIGSTOP)
 
         os.kill(run.pid, signal.SIGTERM)
 
@@ -178,7 +171,7 @@ def test_process_1_reaps_what_is_left_to_it(simulator: Simulator, tmp_path: Path
     with subprocess.Popen(inner, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL) as outer:
         try:
             supervisor = wait_until(lambda: children(outer.pid))[0]
-            forkserver = wait_until(lambda: [pid for pid in children(supervisor) if len(children(pid)) == len(QUICK)])[0]
+            forkserver = wait_until(lambda: [pid for pid in children(supervisor) if len(children(pid)) == len(QUICK) + 1])[0]
             workers = children(forkserver)
             os.kill(forkserver, signal.SIGKILL)
             wait_until(lambda: set(workers) <= set(children(supervisor)))

@@ -193,6 +193,7 @@ def test_children_killed_at_random_leave_nothing_behind(simulator: Simulator, tm
     dice = random.Random(4)
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
+        run.worker("lifetimes")
         fds = len(list(Path(f"/proc/{run.pid}/fd").iterdir()))
         killed = 0
         end = time.monotonic() + 6
@@ -210,8 +211,8 @@ def test_children_killed_at_random_leave_nothing_behind(simulator: Simulator, tm
         assert killed >= 5
         assert killed == len(run.events("worker_exit"))
         assert fds == len(list(Path(f"/proc/{run.pid}/fd").iterdir()))
-        # The supervisor, the forkserver, a worker per metric, and nobody who waits to be reaped.
-        assert len(session_processes(run.pid)) == 2 + len(QUICK)
+        # The supervisor, the forkserver, a worker per metric, the process of lifetimes, and nobody who waits to be reaped.
+        assert len(session_processes(run.pid)) == 3 + len(QUICK)
         assert all(" Z " not in Path(f"/proc/{pid}/stat").read_text("utf-8") for pid in session_processes(run.pid))
         seen = {(record["run_id"], record["seq"]) for metric in QUICK for record in run.records(metric)}
         assert len(seen) == sum(len(run.records(metric)) for metric in QUICK) or run.process.poll() is None
@@ -238,8 +239,7 @@ def test_forkserver_that_is_killed_is_replaced(simulator: Simulator, tmp_path: P
     """When the forkserver is killed its children live on or are replaced, and later ones come from a new forkserver."""
     with service(simulator.port, tmp_path / "logs", metrics=QUICK) as run:
         run.wait_for_polls(*QUICK)
-        workers = {run.worker(metric) for metric in QUICK}
-        (forkserver,) = [pid for pid in session_processes(run.pid) if pid not in workers | {run.pid}]
+        forkserver = run.forkserver()
 
         os.kill(forkserver, signal.SIGKILL)
         os.kill(run.worker("show_locks"), signal.SIGKILL)

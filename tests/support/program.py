@@ -58,6 +58,11 @@ def session_processes(session: int) -> list[int]:
     return found
 
 
+def parent_of(pid: int) -> int:
+    """Return the process id of the parent of a living process."""
+    return int(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1])
+
+
 def kill_session(session: int) -> None:
     """End whatever is left of a session."""
     for pid in session_processes(session):
@@ -159,6 +164,11 @@ class Service:
         """Return the process id of the metric's newest worker."""
         self.wait_for("worker_start", target=metric)
         return int(self.events("worker_start", target=metric)[-1]["pid"])
+
+    def forkserver(self) -> int:
+        """Return the process id of the forkserver: the only child of the supervisor's own."""
+        (pid,) = [pid for pid in session_processes(self.pid) if parent_of(pid) == self.pid]
+        return pid
 
     def records(self, metric: str) -> list[dict[str, Any]]:
         """Return every record so far."""
