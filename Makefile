@@ -23,8 +23,9 @@ lint: $(VENV)/dev.stamp
 types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
-proof: $(VENV)/dev.stamp ## a thousand random schedules of kills, full disks, outages and restarts; SCHEDULES=N for more or fewer
+proof: $(VENV)/dev.stamp ## a thousand random schedules of kills, full disks, outages and restarts, SCHEDULES=N for more or fewer; a million SQL texts, TEXTS=N
 	$(BIN)/python -m tests.support.proof $(if $(SCHEDULES),--schedules $(SCHEDULES))
+	$(BIN)/python -m tests.support.sql_texts $(if $(TEXTS),--texts $(TEXTS))
 
 chaos: $(VENV)/dev.stamp ## half an hour of faults of every kind at once; SECONDS=N for more or less, SEED=N for another course
 	$(BIN)/python -m tests.support.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))

@@ -31,6 +31,12 @@ _SIGNS = {
     "retry": ("waiting", "yellow"),
 }
 
+_SQL = {
+    "full": "records hold SQL text whole, with what users typed; passwords and keys in it are masked",
+    "masked": "records hold SQL text with every literal masked",
+    "none": "records hold no SQL text",
+}
+
 OPTIONS = {
     **{title: found for title, found in options.GROUPS.items() if title not in ("files", "service")},
     "files": options.named("log_file_path"),
@@ -66,6 +72,7 @@ def _outcomes(args: argparse.Namespace) -> Iterator[Outcome]:
     try:
         metrics = metrics_file.read(path, args.query_timeout)
         yield startup_checks.check_metrics(path, metrics)
+        yield Outcome("sql_text", "passed", f"{_SQL[args.sql]} (--sql {args.sql}); sqmon scrub shows what that leaves of a text")
     except ConfigError as error:
         yield from (Outcome(startup_checks.METRICS, "failed", problem) for problem in error.problems)
     yield from args.doubts

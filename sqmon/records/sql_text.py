@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import Iterator
 
 MASK = "?"
 """Stands for a literal."""
@@ -27,6 +28,8 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+
+_END = re.compile(f"(?:{_TOKEN.pattern})|;", re.VERBOSE | re.DOTALL)
 
 SECRET_WORDS = (
     "passw",
@@ -49,6 +52,7 @@ _NO_NAME = re.compile(r"[^\w$]")
 
 _SIGNS = "(),;=<>!*+-/%|.[]:"
 _PREFIXED = re.compile(r"(?<![\w$])[ebnx]\?")
+_STUCK = re.compile(r"(?<=[\w$])(?=\?)|(?<=\?)(?=[\w$])")
 _LISTS = re.compile(r"\(\?(?:,\?)*\)(?:,\(\?(?:,\?)*\))*")
 
 
@@ -68,6 +72,16 @@ def without_secrets(text: str) -> str:
     return _TOKEN.sub(lambda match: _mask(match) if match.lastgroup == "comment" or _follows_secret(match) else match[0], text)
 
 
+def statements(text: str) -> Iterator[str]:
+    """Yield the statements of a text, which semicolons separate, without the blanks around them."""
+    start = 0
+    for match in _END.finditer(text):
+        if match[0] == ";":
+            yield from filter(None, [text[start : match.start()].strip()])
+            start = match.end()
+    yield from filter(None, [text[start:].strip()])
+
+
 def statement_hash(text: str) -> str:
     """Return 16 hexadecimal digits that are equal for statements which differ in nothing but literals, case, white space and comments."""
     normal = " ".join(_TOKEN.sub(_normalise, text).split()).lower()
@@ -76,6 +90,7 @@ def statement_hash(text: str) -> str:
             normal = normal.replace(f" {sign}", sign).replace(f"{sign} ", sign)
     if any(prefixed in normal for prefixed in ("e?", "b?", "n?", "x?")):
         normal = _PREFIXED.sub(MASK, normal)
+    normal = _STUCK.sub(" ", normal)  # a quote needs no blank beside it
     normal = _LISTS.sub("(?)", normal.rstrip("; "))
     return hashlib.blake2b(normal.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
@@ -89,7 +104,7 @@ def _mask(match: re.Match[str]) -> str:
 
 def _normalise(match: re.Match[str]) -> str:
     # Case and white space count in a quoted identifier, and nowhere else.
-    return _mask(match) if match.lastgroup else f'"{match[0].encode("utf-8", "surrogatepass").hex()}"'
+    return _mask(match) if match.lastgroup else f' "{match[0].encode("utf-8", "surrogatepass").hex()}" '
 
 
 def _follows_secret(match: re.Match[str]) -> bool:

@@ -36,6 +36,16 @@ def test_each_metric_is_polled_once(simulator: Simulator, tmp_path: Path) -> Non
     assert "reset_leveldb_stats" not in simulator.stats()["statements"]
 
 
+@pytest.mark.parametrize(("mode", "said"), [("full", "SQL text whole"), ("masked", "every literal masked"), ("none", "no SQL text")])
+def test_mode_of_sql_text_is_told(tmp_path: Path, mode: str, said: str) -> None:
+    """The check says how much SQL text records will hold."""
+    (told,) = [line for line in ended("check", "--offline", "--sql", mode, cwd=tmp_path).stdout.splitlines() if " sql_text " in line]
+
+    assert told.startswith("ok ")
+    assert said in told
+    assert f"(--sql {mode})" in told
+
+
 def test_metrics_file_in_a_closed_directory_is_told(tmp_path: Path) -> None:
     """What keeps us from seeing whether there is a file is not taken for its absence."""
     (tmp_path / "config_files").mkdir()
@@ -74,6 +84,7 @@ def test_no_poll_without_a_login(simulator: Simulator, tmp_path: Path) -> None:
     assert end.code == 1
     assert [outcome["check"] for outcome in records_of(end.stdout)] == [
         "check_customer_metrics",
+        "sql_text",
         "check_sqream_connection",
         "check_loki_connection",
     ]

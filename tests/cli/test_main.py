@@ -56,7 +56,7 @@ def test_check_tells_each_check_in_order(simulator: Simulator, tmp_path: Path) -
 
     assert (end.code, end.stderr) == (0, "")
     assert [line.split()[:2] for line in end.stdout.splitlines()] == [
-        *(["ok", name] for name in (*CHECKS[:3], *POLLS)),
+        *(["ok", name] for name in (CHECKS[0], "sql_text", *CHECKS[1:3], *POLLS)),
         ["warning", CHECKS[3]],
     ]
     assert [*tmp_path.iterdir()] == []
@@ -67,7 +67,8 @@ def test_check_for_programs(simulator: Simulator, tmp_path: Path) -> None:
     end = ended("check", "--json", *address(simulator), "--log_file_path", "f", cwd=tmp_path)
 
     assert (end.code, end.stderr) == (0, "")
-    assert [(told["check"], told["verdict"]) for told in records_of(end.stdout)] == [(name, "passed") for name in (*CHECKS[:3], *POLLS)]
+    passed = (CHECKS[0], "sql_text", *CHECKS[1:3], *POLLS)
+    assert [(told["check"], told["verdict"]) for told in records_of(end.stdout)] == [(name, "passed") for name in passed]
     assert all(told["text"] for told in records_of(end.stdout))
 
 
@@ -86,10 +87,10 @@ def test_check_that_fails(tmp_path: Path) -> None:
 
 
 def test_check_offline_asks_nobody(simulator: Simulator, tmp_path: Path) -> None:
-    """`check --offline` looks at the metrics file alone."""
+    """`check --offline` looks at the metrics file and the options alone."""
     end = ended("check", "--offline", *address(simulator), cwd=tmp_path)
 
-    assert (end.code, end.stderr, len(end.stdout.splitlines())) == (0, "", 1)
+    assert (end.code, end.stderr, len(end.stdout.splitlines())) == (0, "", 2)
     assert end.stdout.startswith(f"ok      {CHECKS[0]} ")
     assert simulator.stats()["logins"] == 0
 
