@@ -16,7 +16,8 @@ logs config
 database records health
 storage
 ipc
-worker supervisor delivery lifetimes
+worker supervisor lifetimes
+delivery
 cli
 __main__
 """

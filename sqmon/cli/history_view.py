@@ -12,6 +12,7 @@ from rich.text import Text
 from sqmon.clock import stamp_ns
 from sqmon.config.typed_time import in_words
 from sqmon.errors import shown
+from sqmon.lifetimes.durations import between
 from sqmon.lifetimes.gaps import Gap
 from sqmon.lifetimes.history import History
 from sqmon.lifetimes.lines import Line
@@ -38,18 +39,6 @@ def show(kind: str, since: dt.datetime, until: dt.datetime, history: History, ga
     for line in lines:
         # A line is as long as it is: a terminal folds it, a file keeps it.
         console.print(line, soft_wrap=True)
-
-
-def between(least: Optional[float], most: Optional[float]) -> str:
-    """Return what is known of a duration."""
-    if least is None:
-        return "for an unknown time, since the clock was set back"
-    if most is None:
-        return f"at least {in_words(least)}" if least else "for an unknown time"
-    low, high = in_words(least), in_words(most)
-    if low == high:
-        return f"about {low}"
-    return f"between {low} and {high}" if least else f"at most {high}"
 
 
 class _View:

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "verify": "prove that the files, and with --loki_url what is in Loki, are what the service wrote; exit code 0 proved, 1 not",
     "bundle": "pack what a service has written into one file that can leave the site",
     "history": "what became of locks, statements and nodes, and when the monitor was blind (exit code 1)",
+    "report": "one HTML file of what the cluster did: locks and who waited for them, statements, workers, gaps",
     "scrub": "show what masking leaves of the SQL text in a file, before and after",
     "agent-config": "the configuration of Alloy (or another agent) for this installation",
     "assets": "write out what ships beside the program: agents' configurations, rules, dashboards, units, man pages",

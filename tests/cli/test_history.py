@@ -8,8 +8,8 @@ from typing import Any, Iterator
 
 import pytest
 
-from sqmon.cli.history_view import between
 from sqmon.clock import stamp_ns
+from sqmon.lifetimes.durations import between
 from sqmon.simulator import Simulator
 from tests.support.program import POWERLESS, Ended, Service, ended, service, wait_until
 
