@@ -259,7 +259,7 @@ def test_prometheus_metrics_agree() -> None:
         for metric in counters
         for family in metric.describe()
     }
-    known |= {family.name: [*family._labelnames] for family in exporter._gauges.collect()}
+    known |= {family.name: [*family._labelnames] for family in exporter.gauges.collect()}
     described = {names_in(name)[0]: names_in(labels) for name, labels, _ in tables(REFERENCE, "metric", "labels", "is")}
 
     assert known == described

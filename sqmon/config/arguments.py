@@ -58,7 +58,6 @@ def settings_of(args: argparse.Namespace) -> Settings:
         ),
         sql=args.sql,
         lifetimes=args.lifetimes == "on",
-        cluster=args.cluster,
         metrics_port=args.metrics_port,
         metrics_address=args.metrics_address,
     )
@@ -72,6 +71,6 @@ def _output_of(args: argparse.Namespace) -> Output:
     if place is not None and not (place.endswith(os.sep) or os.path.isdir(place)):  # noqa: PTH112
         if args.log_dir is not None:
             raise ConfigError(["--log_dir: segments and a --log_file_path FILE exclude each other; give one of them"])
-        return FileOutput(Path(place), max_bytes, args.file_backups, buffer_bytes)
+        return FileOutput(Path(place), max_bytes, args.file_backups, buffer_bytes, args.cluster)
     options = SegmentOptions(max_bytes, args.segment_hours * 3600, buffer_bytes, args.fsync)
-    return SegmentOutput(Path(place) if place is not None else args.log_dir or settings.default_log_dir(), options)
+    return SegmentOutput(Path(place) if place is not None else args.log_dir or settings.default_log_dir(), options, args.cluster)

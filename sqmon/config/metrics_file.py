@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import collections
-import difflib
-import json
 import re
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import msgspec
 
 from sqmon.config import catalogue, custom_query, read_only, small_file
 from sqmon.config.settings import Emit, Metric
-from sqmon.errors import ConfigError, shown
+from sqmon.config.strict_json import MOST_PROBLEMS, Object, key_problems, object_of, short, struct_of
+from sqmon.errors import ConfigError
 
 NAME = r"^[a-z][a-z0-9_]{0,63}$"
 """What a metric's name looks like, in a form that JSON schemas know, too."""
@@ -28,9 +26,7 @@ SHORTEST = 0.05
 LONGEST = 366 * 86400.0
 _LARGEST_FILE = 1 << 20
 MOST_METRICS = 1000
-_MOST_PROBLEMS = 20
-_MOST_DIGITS = 30
-_LONGEST_SHOWN = 60
+_EXAMPLE = '{"show_locks": 2}'
 
 
 class Entry(msgspec.Struct):
@@ -77,68 +73,35 @@ def default_timeout(interval: float) -> float:
 
 def parse(text: bytes, place: str, query_timeout: Optional[float] = None) -> list[Metric]:
     """Return the metrics that `text` describes; raises ConfigError with every problem, each with `place` and the entry it is in."""
-    pairs = _pairs(text, place)
+    return metrics_of(object_of(text, place, what="metric names and seconds", example=_EXAMPLE), place, query_timeout)
+
+
+def metrics_of(pairs: Object, place: str, query_timeout: Optional[float] = None) -> list[Metric]:
+    """Return the metrics of an object that has been read, as `parse` does."""
     problems: list[str] = []
     metrics: dict[str, Metric] = {}
     seen = set()
     for name, value in pairs:
-        if len(problems) >= _MOST_PROBLEMS:
-            problems[_MOST_PROBLEMS:] = [f"{place}: and more, which are told when these are put right"]
+        if len(problems) >= MOST_PROBLEMS:
+            problems[MOST_PROBLEMS:] = [f"{place}: and more, which are told when these are put right"]
             break
         if name == _SCHEMA:
             continue
         if name in seen:
-            problems.append(f"{place}: {_shown(name)}: appears twice")
+            problems.append(f"{place}: {short(name)}: appears twice")
             continue
         seen.add(name)
         try:
             metrics[name] = _metric(name, value, query_timeout)
         except ConfigError as error:
-            problems.extend(f"{place}: {_shown(name)}{problem}" for problem in error.problems)
+            problems.extend(f"{place}: {short(name)}{problem}" for problem in error.problems)
     if len(metrics) > MOST_METRICS:
         problems.append(f"{place}: names {len(metrics)} metrics; each is a process and a login of its own, so {MOST_METRICS} is the most")
     elif not seen:
-        problems.append(f'{place}: names no metric; write for example {{"show_locks": 2}}')
+        problems.append(f"{place}: names no metric; write for example {_EXAMPLE}")
     if problems:
         raise ConfigError(problems)
     return list(metrics.values())
-
-
-class _Object(list[tuple[str, Any]]):
-    """A JSON object as its pairs in order, so that a name that is given twice can be seen."""
-
-
-def _pairs(text: bytes, place: str) -> _Object:
-    """Return the pairs of the object that `text` is in JSON; raises ConfigError for whatever else it is."""
-    try:
-        found = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_Object, parse_int=_whole_number)
-    except UnicodeDecodeError:
-        raise ConfigError([f"{place}: is not UTF-8 text"]) from None
-    except RecursionError:
-        raise ConfigError([f"{place}: is nested too deeply"]) from None
-    except json.JSONDecodeError as error:
-        if not text.decode("utf-8-sig").strip():
-            raise ConfigError([f'{place}: is empty; write for example {{"show_locks": 2}}']) from None
-        raise ConfigError([f"{place}:{error.lineno}:{error.colno}: is not JSON: {error.msg[0].lower()}{error.msg[1:]}"]) from None
-    if not isinstance(found, _Object):
-        raise ConfigError([f'{place}: must be an object of metric names and seconds, like {{"show_locks": 2}}'])
-    return found
-
-
-def _whole_number(digits: str) -> Union[int, float]:
-    # Python refuses to read integers of more than 4300 digits, and no double holds one of more than 309.
-    return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
-
-
-def _shown(value: Any) -> str:
-    """Return a name or a value of the file for people: printable, and no longer than it helps."""
-    if isinstance(value, str):
-        text = shown(value[: _LONGEST_SHOWN + 1])
-    elif isinstance(value, (list, tuple)):
-        text = "an object" if isinstance(value, _Object) else "a list"
-    else:
-        text = json.dumps(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _metric(name: str, value: Any, query_timeout: Optional[float]) -> Metric:
@@ -153,7 +116,7 @@ def _metric(name: str, value: Any, query_timeout: Optional[float]) -> Metric:
     try:
         interval = _seconds(entry.interval)
     except ValueError as error:
-        problems.append(f".interval: {error}" if isinstance(value, _Object) else f": {error}")
+        problems.append(f".interval: {error}" if isinstance(value, Object) else f": {error}")
     if entry.timeout is not None:
         try:
             timeout = _seconds(entry.timeout)
@@ -180,28 +143,20 @@ def _metric(name: str, value: Any, query_timeout: Optional[float]) -> Metric:
 
 
 def _entry(value: Any) -> Entry:
-    if not isinstance(value, _Object):
+    if not isinstance(value, Object):
         return Entry(value)
-    names = collections.Counter(name for name, _ in value)
-    problems = [f".{_shown(name)}: appears twice" for name in _FIELDS if names[name] > 1]
-    for name in [name for name in names if name not in _FIELDS][:_MOST_PROBLEMS]:
-        nearest = difflib.get_close_matches(name[:_LONGEST_SHOWN], _FIELDS, n=1)
-        problems.append(f".{_shown(name)}: is unknown; {f'did you mean {nearest[0]}?' if nearest else 'known are ' + ', '.join(_FIELDS)}")
-    if "interval" not in names:
+    problems = key_problems(value, _FIELDS)
+    if all(name != "interval" for name, _ in value):
         problems.append(".interval: is missing; give a number of seconds")
     if problems:
         raise ConfigError(problems)
-    try:
-        return msgspec.convert(dict(value), Entry)
-    except msgspec.ValidationError as error:
-        text, _, path = str(error).partition(" - at `$")
-        raise ConfigError([f"{path.rstrip('`')}: {text[0].lower()}{text[1:]}"]) from None
+    return struct_of(dict(value), Entry)
 
 
 def _seconds(value: Any) -> float:
     """Return `value` as a number of seconds; raises ValueError with the end of a sentence."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        text = f"'{_shown(value)}'" if isinstance(value, str) else _shown(value)
+        text = f"'{short(value)}'" if isinstance(value, str) else short(value)
         raise ValueError(f"{text} is not a number of seconds")  # noqa: TRY004 - its text is what is caught and told
     if not value > 0:  # which NaN isn't either
         raise ValueError(f"{value} must be greater than 0")
@@ -230,7 +185,7 @@ def _refusal(name: str, entry: Entry) -> str:
 def _query_refusal(query: str, allowed: list[str]) -> str:
     for function in allowed:
         if not _NAME.match(function):
-            return f".allow_functions: {_shown(function)} is not the name of a function in lower case"
+            return f".allow_functions: {short(function)} is not the name of a function in lower case"
         if read_only.state_change(function):
             return f".allow_functions: {function} {read_only.state_change(function)}, so it is never polled"
     problem = custom_query.problem(query, allowed)

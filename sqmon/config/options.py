@@ -152,7 +152,7 @@ POLLING = (
 SERVICE = (
     Option("metrics_port", None, "port at which Prometheus may scrape the service (default: none)", converters.port, metavar="PORT"),
     Option("metrics_address", "127.0.0.1", "address on which that port listens", converters.host, metavar="ADDRESS"),
-    Option("cluster", "", "name of the SQreamDB cluster, for the start event", str),
+    Option("cluster", "", "name of the SQreamDB cluster, for every line and as a label", str),
     Option("log_level", "info", "minimum level of the log on stderr", str, choices=LOG_LEVELS),
 )
 GROUPS: Mapping[str, tuple[Option, ...]] = {

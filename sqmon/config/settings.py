@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Optional, Union
+from typing import Literal, NamedTuple, Optional, Sequence, Union
 
 from sqmon.config.password import PasswordSource, is_sendable
 from sqmon.errors import ConfigError
@@ -85,6 +85,8 @@ class SegmentOutput:
 
     log_dir: Path
     options: SegmentOptions = SegmentOptions()
+    cluster: str = ""
+    """The name of the SQreamDB cluster that every line carries; "" is none."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class FileOutput:
     backups: int = 7
     """How many old files are kept."""
     buffer_bytes: int = 8 << 20
+    cluster: str = ""
+    """As in SegmentOutput."""
 
 
 Output = Union[SegmentOutput, FileOutput]
@@ -150,10 +154,30 @@ class Settings:
     sql: SqlMode
     lifetimes: bool
     """Whether a process writes what becomes of locks, statements and nodes; never beside a single file."""
-    cluster: str
     metrics_port: Optional[int]
     """The port on which Prometheus can scrape the service; None opens none."""
     metrics_address: str
+
+    @property
+    def cluster(self) -> str:
+        """The name of the cluster, "" where it has none."""
+        return self.output.cluster
+
+
+class Configuration(NamedTuple):
+    """What is said of one cluster: how to watch it, and what to poll."""
+
+    settings: Settings
+    metrics: list[Metric]
+    file: Optional[Path]
+    """The file that says so; None for the catalogue's five."""
+    problems: Sequence[str] = ()
+    """Why it can't be polled; empty for one that can."""
+
+    @property
+    def name(self) -> str:
+        """The name of the cluster."""
+        return self.settings.cluster
 
 
 def url_host(host: str) -> str:

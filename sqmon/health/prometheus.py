@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
@@ -15,58 +16,61 @@ from sqmon.health.scrape_server import ScrapeServer
 from sqmon.health.status_file import MetricStatus
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_CLUSTER = ("cluster",)
+
+Family = TypeVar("Family", bound=MetricWrapperBase)
 
 
 class _Gauges(Collector):
     """What is true of each metric now. A scrape sees one whole status, without metrics that are no longer polled."""
 
-    def __init__(self) -> None:
-        self.metrics: Sequence[MetricStatus] = ()
+    def __init__(self, place: tuple[str, ...]) -> None:
+        self.metrics: dict[tuple[str, ...], Sequence[MetricStatus]] = {}
+        """By the values of the labels in `place`."""
+        self._labels = [*place, "target"]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """See Collector."""
-        buffer = GaugeMetricFamily("sqmon_buffer_bytes", "Bytes that wait for the disk", labels=["target"])
-        healthy = GaugeMetricFamily("sqmon_healthy", "1 for a metric that is well", labels=["target"])
-        success = GaugeMetricFamily("sqmon_last_success_timestamp_seconds", "When the last good poll ended", labels=["target"])
-        for metric in self.metrics:
-            buffer.add_metric([metric.name], metric.pending_bytes)
-            healthy.add_metric([metric.name], metric.healthy)
-            if metric.last_success is not None:
-                success.add_metric([metric.name], stamp_ns(metric.last_success) / 1e9)
+        buffer = GaugeMetricFamily("sqmon_buffer_bytes", "Bytes that wait for the disk", labels=self._labels)
+        healthy = GaugeMetricFamily("sqmon_healthy", "1 for a metric that is well", labels=self._labels)
+        success = GaugeMetricFamily("sqmon_last_success_timestamp_seconds", "When the last good poll ended", labels=self._labels)
+        for place, metrics in [*self.metrics.items()]:
+            for metric in metrics:
+                buffer.add_metric([*place, metric.name], metric.pending_bytes)
+                healthy.add_metric([*place, metric.name], metric.healthy)
+                if metric.last_success is not None:
+                    success.add_metric([*place, metric.name], stamp_ns(metric.last_success) / 1e9)
         yield from (buffer, healthy, success)
 
 
 class PrometheusExporter:
-    """Listens to events and answers scrapes in threads of its own; names are `sqmon_...`, labelled with `target`, the metric."""
+    """Answers scrapes in threads of its own.
 
-    def __init__(self, address: str, port: int) -> None:
-        """Listen on `address:port`, 0 for any free port. Raises SqmonError when that is impossible."""
-        registry = CollectorRegistry()
-        target = ["target"]
-        self._polls = Counter("sqmon_polls", "Polls by status", ["target", "status"], registry=registry)
-        self._rows = Counter("sqmon_rows", "Rows that polls returned", target, registry=registry)
-        self._lines = Counter("sqmon_lines", "Lines that are in files", target, registry=registry)
-        self._bytes = Counter("sqmon_sealed_bytes", "Bytes of sealed segments", target, registry=registry)
-        self._seconds = Histogram("sqmon_poll_seconds", "How long polls take", target, buckets=_SECONDS, registry=registry)
-        self._late = Histogram("sqmon_poll_late_seconds", "How late polls begin", target, buckets=_SECONDS, registry=registry)
-        self._gaps = Counter("sqmon_gaps", "Times that something was missed or dropped", target, registry=registry)
-        self._dropped = Counter("sqmon_dropped_records", "Records that found no place on the disk", target, registry=registry)
-        self._restarts = Counter("sqmon_worker_exits", "Workers that ended unasked, by kind", ["target", "kind"], registry=registry)
-        self._gauges = _Gauges()
-        registry.register(self._gauges)
-        self._config_ok = Gauge("sqmon_config_ok", "1 while the metrics file is valid", registry=registry)
-        self._paused = Gauge("sqmon_logins_paused", "1 after a refused login", registry=registry)
-        self._config_ok.set(1)
+    Names are `sqmon_...`, labelled with `target`, the metric, and with `cluster` where clusters have names.
+    """
+
+    def __init__(self, address: str, port: int, *, clusters: bool = False) -> None:
+        """Listen on `address:port`, 0 for any free port; `clusters` says whether they have names.
+
+        Raises SqmonError when it can't listen there.
+        """
+        self._registry = registry = CollectorRegistry()
+        self._place = place = _CLUSTER if clusters else ()
+        target = [*place, "target"]
+        self.polls = Counter("sqmon_polls", "Polls by status", [*target, "status"], registry=registry)
+        self.rows = Counter("sqmon_rows", "Rows that polls returned", target, registry=registry)
+        self.lines = Counter("sqmon_lines", "Lines that are in files", target, registry=registry)
+        self.bytes = Counter("sqmon_sealed_bytes", "Bytes of sealed segments", target, registry=registry)
+        self.seconds = Histogram("sqmon_poll_seconds", "How long polls take", target, buckets=_SECONDS, registry=registry)
+        self.late = Histogram("sqmon_poll_late_seconds", "How late polls begin", target, buckets=_SECONDS, registry=registry)
+        self.gaps = Counter("sqmon_gaps", "Times that something was missed or dropped", target, registry=registry)
+        self.dropped = Counter("sqmon_dropped_records", "Records that found no place on the disk", target, registry=registry)
+        self.restarts = Counter("sqmon_worker_exits", "Workers that ended unasked, by kind", [*target, "kind"], registry=registry)
+        self.gauges = _Gauges(place)
+        registry.register(self.gauges)
+        self.config_ok = Gauge("sqmon_config_ok", "1 while the configuration is valid", place, registry=registry)
+        self.paused = Gauge("sqmon_logins_paused", "1 after a refused login", place, registry=registry)
         ProcessCollector(registry=registry)
-        self._listeners: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
-            "poll": self._on_poll,
-            "gap": self._on_gap,
-            "worker_exit": self._on_exit,
-            "segment_sealed": lambda fields: self._bytes.labels(fields["file"].split("/")[0]).inc(fields["bytes"]),
-            "config_reloaded": lambda _: self._config_ok.set(1),
-            "config_rejected": lambda _: self._config_ok.set(0),
-            "login_paused": lambda _: self._paused.set(1),
-        }
         try:
             self._server = ScrapeServer(address, port)
         except (OSError, UnicodeError) as error:
@@ -80,6 +84,33 @@ class PrometheusExporter:
         """The port that it listens on."""
         return self._server.server_port
 
+    def of(self, cluster: str) -> ClusterGauges:
+        """Return the part that listens to one cluster."""
+        return ClusterGauges(self, (cluster,) if self._place else ())
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.stop()
+
+
+class ClusterGauges:
+    """Counts what the events of one cluster say, and shows how its metrics are."""
+
+    def __init__(self, exporter: PrometheusExporter, place: tuple[str, ...]) -> None:
+        self._exporter = exporter
+        self._place = place
+        self._listeners: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+            "poll": self._on_poll,
+            "gap": self._on_gap,
+            "worker_exit": self._on_exit,
+            "segment_sealed": lambda fields: self._of(exporter.bytes, fields["file"].split("/")[0]).inc(fields["bytes"]),
+            "config_reloaded": lambda _: self._of(exporter.config_ok).set(1),
+            "config_rejected": lambda _: self._of(exporter.config_ok).set(0),
+            "login_paused": lambda _: self._of(exporter.paused).set(1),
+        }
+        self._of(exporter.config_ok).set(1)
+        self._of(exporter.paused).set(0)
+
     def on_event(self, event: str, fields: Mapping[str, Any]) -> None:
         """Count what an event says."""
         listener = self._listeners.get(event)
@@ -88,30 +119,37 @@ class PrometheusExporter:
 
     def on_status(self, metrics: Sequence[MetricStatus]) -> None:
         """Show how the metrics are now."""
-        self._gauges.metrics = metrics
+        self._exporter.gauges.metrics[self._place] = metrics
 
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.stop()
+    def forget(self) -> None:
+        """Show no gauges of this cluster any more."""
+        self._exporter.gauges.metrics.pop(self._place, None)
+        for gauge in (self._exporter.config_ok, self._exporter.paused):
+            if self._place:
+                gauge.remove(*self._place)
+
+    def _of(self, family: Family, *labels: str) -> Family:
+        values = (*self._place, *labels)
+        return family.labels(*values) if values else family
 
     def _on_poll(self, fields: Mapping[str, Any]) -> None:
-        target, status = fields["target"], fields["status"]
-        self._polls.labels(target, status).inc(fields.get("skipped", 1))
+        exporter, target, status = self._exporter, fields["target"], fields["status"]
+        self._of(exporter.polls, target, status).inc(fields.get("skipped", 1))
         if status == "skipped":
             return
-        self._rows.labels(target).inc(fields["rows"])
-        self._seconds.labels(target).observe(fields["duration_ms"] / 1000)
-        self._late.labels(target).observe(max(fields["late_ms"], 0) / 1000)
+        self._of(exporter.rows, target).inc(fields["rows"])
+        self._of(exporter.seconds, target).observe(fields["duration_ms"] / 1000)
+        self._of(exporter.late, target).observe(max(fields["late_ms"], 0) / 1000)
         if fields["last_seq"] is not None:
-            self._lines.labels(target).inc(fields["last_seq"] - fields["first_seq"] + 1)
+            self._of(exporter.lines, target).inc(fields["last_seq"] - fields["first_seq"] + 1)
         if status in ("ok", "empty"):
-            self._paused.set(0)
+            self._of(exporter.paused).set(0)
 
     def _on_gap(self, fields: Mapping[str, Any]) -> None:
-        self._gaps.labels(fields["target"]).inc()
+        self._of(self._exporter.gaps, fields["target"]).inc()
         if fields.get("first_seq") is not None:
-            self._dropped.labels(fields["target"]).inc(fields["last_seq"] - fields["first_seq"] + 1)
+            self._of(self._exporter.dropped, fields["target"]).inc(fields["last_seq"] - fields["first_seq"] + 1)
 
     def _on_exit(self, fields: Mapping[str, Any]) -> None:
         if fields["kind"] != "stopped":
-            self._restarts.labels(fields["target"], fields["kind"]).inc()
+            self._of(self._exporter.restarts, fields["target"], fields["kind"]).inc()

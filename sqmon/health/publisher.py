@@ -1,4 +1,4 @@
-"""The publisher of the service's health: `status.json` for `sqmon status`, keep-alives for systemd, gauges for Prometheus."""
+"""The publisher of a cluster's health: `status.json` for `sqmon status`, gauges for Prometheus."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Optional
 
 from sqmon import __version__, logs
 from sqmon.clock import Clock, utc_stamp
-from sqmon.health.status_file import AgentStatus, LifetimesStatus, MetricStatus, Status, StatusFile, summary
-from sqmon.health.systemd import SystemdNotifier
-from sqmon.side_thread import SideThread
+from sqmon.health.status_file import AgentStatus, LifetimesStatus, MetricStatus, Status, StatusFile
+from sqmon.side_thread import Crew, SideThread
 
 if TYPE_CHECKING:
     # 13 MB that a service without --metrics_port does not pay for.
-    from sqmon.health.prometheus import PrometheusExporter
+    from sqmon.health.prometheus import ClusterGauges
 
 _CLOSE_SECONDS = 1.0
 
 
 class Publisher:
-    """Tells everybody who watches the service how it is; the supervisor's loop calls it once a second.
+    """Tells everybody who watches a cluster how it is; the supervisor's loop calls it once a second.
 
     `status.json` is written by a side thread, because its disk may hang; the newest status is the one that is written.
     """
@@ -28,23 +27,22 @@ class Publisher:
     def __init__(
         self,
         directory: Optional[Path],
-        notifier: SystemdNotifier,
-        exporter: Optional[PrometheusExporter],
+        gauges: Optional[ClusterGauges],
         *,
         clock: Clock,
         cluster: str = "",
+        crew: Optional[Crew] = None,
     ) -> None:
         """Write `status.json` into `directory`; None is a single file, which has no status."""
         self._cluster = cluster
         self._file = StatusFile(directory) if directory is not None else None
-        self._notifier = notifier
-        self._exporter = exporter
+        self._gauges = gauges
         self._clock = clock
         self._started = utc_stamp(clock.time_ns())
         self._generation = 0
         self._trouble = ""
         self._newest: Optional[Status] = None
-        self._thread: SideThread[StatusFile] = SideThread("status", self._write, room=1)
+        self._thread: SideThread[StatusFile] = SideThread("status", self._write, room=1, crew=crew)
 
     def tell(
         self,
@@ -56,9 +54,8 @@ class Publisher:
         stopped: bool = False,
     ) -> None:
         """Publish how every metric is and what is wrong with the service itself; never waits, except for the last status, `stopped`."""
-        self._notifier.alive(self._clock.monotonic(), summary(metrics, problems))
-        if self._exporter is not None:
-            self._exporter.on_status(metrics)
+        if self._gauges is not None:
+            self._gauges.on_status(metrics)
         if self._file is None:
             return
         self._generation += 1

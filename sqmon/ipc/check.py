@@ -16,6 +16,8 @@ class Outcome(msgspec.Struct, frozen=True):
     verdict: str
     """passed, failed, warning, or retry: failed in a way that waiting may cure."""
     text: str
+    refused: bool = False
+    """Whether the server refused the login, which must not be repeated soon."""
 
 
 class AskDatabase(msgspec.Struct, frozen=True):

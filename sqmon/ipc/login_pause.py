@@ -40,10 +40,18 @@ class Standing(NamedTuple):
 
     until: str
     """RFC 3339 in UTC."""
+    seconds: float
+    """What is left of it."""
     reason: str
     """Why the login was refused."""
     path: str
     """The file that must go for a login to be tried earlier."""
+
+
+def explained(pause: Standing) -> str:
+    """Return why no login is tried now, and what to do about it."""
+    told = f"logins are paused until {pause.until}, since this one was refused: {pause.reason}"
+    return f"{told}; to try earlier, change the password or remove {pause.path}"
 
 
 class LoginPause:
@@ -76,7 +84,7 @@ class LoginPause:
         over_ns = content.refused_ns + int(PAUSE_SECONDS * 1e9)
         if not content.refused_ns <= now_ns < over_ns or content.check != self._check(password):
             return None
-        return Standing(utc_stamp(over_ns), content.reason, str(self._note.path))
+        return Standing(utc_stamp(over_ns), (over_ns - now_ns) / 1e9, content.reason, str(self._note.path))
 
     def _content(self) -> Optional[_Content]:
         try:

@@ -25,6 +25,7 @@ PART_ROWS = 512
 """How many rows of a poll are encoded together: enough to be fast, few enough to need little memory."""
 
 _METADATA = ("ts", "seq", "metric", "run_id", "poll", "poll_rows", truncation.KEY)
+_CLUSTER = "cluster"
 _CHANGES = {"": b"", **{change: b',"change":"%b"' % change.encode() for change in ("added", "removed", "key")}}
 _EVENT_METADATA = ("ts", "seq", "metric", "run_id", "level", "event", truncation.KEY)
 
@@ -84,13 +85,18 @@ class Encoder:
     `ts`, that `ts` was wrong. The next one is the true time, and `on_step` is called before its batch is yielded.
     """
 
-    def __init__(self, metric: str, run_id: str, *, last_ns: int = 0, on_step: Callable[[ClockStep], None] = lambda _: None) -> None:
+    def __init__(
+        self, metric: str, run_id: str, *, cluster: str = "", last_ns: int = 0, on_step: Callable[[ClockStep], None] = lambda _: None
+    ) -> None:
+        """With a `cluster`, each line has it after its metric."""
         self.seq = 0
         self.last_ns = last_ns
         self._on_step = on_step
         self._begun_ns = 0
         # The raw value of "metric" and the keys that follow it, as in `common` below.
-        self._identity = b'%b,"run_id":%b' % (_encoder.encode(metric), _encoder.encode(run_id))
+        named = b',"%b":%b' % (_CLUSTER.encode(), _encoder.encode(cluster)) if cluster else b""
+        self._identity = b'%b%b,"run_id":%b' % (_encoder.encode(metric), named, _encoder.encode(run_id))
+        self._reserved = (_CLUSTER,) if cluster else ()
         self._columns: Sequence[str] = ()
         self._shape = _Shape(())
         self._batch_rows = 16  # until the size of the rows is known
@@ -104,7 +110,7 @@ class Encoder:
         a batch as soon as it is yielded.
         """
         if part.columns != self._columns:
-            reserved = (*_METADATA, "change") if change else _METADATA
+            reserved = (*_METADATA, *self._reserved, *(("change",) if change else ()))
             self._columns, self._shape = part.columns, _Shape(normalised(part.columns, reserved))
         # A raw value is copied as it is, so one field can carry the keys that are the same for all rows.
         common = msgspec.Raw(b'%b,"poll":%d,"poll_rows":%d%b' % (self._identity, poll, poll_rows, _CHANGES[change]))
@@ -131,7 +137,7 @@ class Encoder:
         """Return the line of an event of the service's own stream."""
         self._begin(now_ns)
         common = b'%b,"level":%b,"event":%b' % (self._identity, _encoder.encode(plain(level, 16)), _encoder.encode(plain(event, 64)))
-        names = normalised(tuple(fields), _EVENT_METADATA)
+        names = normalised(tuple(fields), (*_EVENT_METADATA, *self._reserved))
         return self._single(common, dict(zip(names, map(plain, fields.values()))))
 
     def timed(self, at_ns: int, fields: Mapping[str, Any]) -> Batch:

@@ -45,7 +45,7 @@ class DirectoryLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._release()
+        self.release()
 
     def renew(self) -> str:
         """Take the lock again if somebody has removed, moved or replaced the directory or the file; call it every second or so.
@@ -70,7 +70,7 @@ class DirectoryLock:
         """Lock the current directory and file; raises OSError, BlockingIOError if another process holds one of them."""
         with contextlib.ExitStack() as undo:
             if self._place < 0 or not _is(self._directory, self._place):
-                self._release()
+                self.release()
                 make_directory(self._directory)
                 place = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 undo.callback(os.close, place)
@@ -109,7 +109,8 @@ class DirectoryLock:
             return f" (pid {int((self._directory / NAME).read_bytes()[:32])})"
         return ""
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Let others have the directory; a lock that isn't held stays so."""
         for descriptor in (self._place, self._file):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -87,7 +87,8 @@ class _Segments:
 
     def encoder(self, metric: str, run_id: str, *, on_step: Callable[[ClockStep], None]) -> Encoder:
         """See Streams; `ts` continues after that of the run before."""
-        return Encoder(metric, run_id, last_ns=newest_ns(self._output.log_dir, metric), on_step=on_step)
+        last_ns = newest_ns(self._output.log_dir, metric)
+        return Encoder(metric, run_id, cluster=self._output.cluster, last_ns=last_ns, on_step=on_step)
 
     def newest_first(self, metric: str) -> Iterator[Path]:
         return reversed(segments(self._output.log_dir, metric))
@@ -121,7 +122,7 @@ class _OneFile:
         )
 
     def encoder(self, metric: str, run_id: str, *, on_step: Callable[[ClockStep], None]) -> Encoder:
-        return Encoder(metric, run_id, on_step=on_step)
+        return Encoder(metric, run_id, cluster=self._output.cluster, on_step=on_step)
 
     def newest_first(self, metric: str) -> Iterator[Path]:
         del metric  # they share the file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import selectors
 from functools import partial
-from typing import Iterator, NamedTuple, Optional
+from typing import Iterator, Optional
 
 from sqmon.clock import Clock
 from sqmon.config.settings import Metric, Settings
@@ -14,6 +14,7 @@ from sqmon.ipc.reports import Connected, Failed
 from sqmon.ipc.start import WORKER, Start
 from sqmon.records.encoder import new_run_id
 from sqmon.supervisor.backoff import spread
+from sqmon.supervisor.changes import Changes, changes_of
 from sqmon.supervisor.child import Child
 from sqmon.supervisor.forkserver import Forkserver
 from sqmon.supervisor.journal import Journal
@@ -24,14 +25,6 @@ from sqmon.supervisor.wakeup import GRID_SECONDS, on_grid
 _LOOK_SECONDS = 1.0
 _HEARD_AT_ONCE = 16
 _BREATH_SECONDS = 0.02  # between two bunches, so that no worker's poll waits for the processor while a hundred are heard
-
-
-class Changes(NamedTuple):
-    """What a new metrics file has changed, as names of metrics."""
-
-    changed: list[str]
-    added: list[str]
-    removed: list[str]
 
 
 class Children:
@@ -57,7 +50,7 @@ class Children:
         """The sockets of all children; the loop waits for it only while one of them starts or stops."""
         self._attentive = False
         self._clock = clock
-        now, shortest = clock.monotonic(), min(metric.interval for metric in metrics)
+        now, shortest = clock.monotonic(), min((metric.interval for metric in metrics), default=0.0)
         self._children = [Child(metric, start_at=now + spread(index, len(metrics), shortest)) for index, metric in enumerate(metrics)]
         for metric in metrics:
             journal.tally(metric.name)
@@ -76,14 +69,15 @@ class Children:
         """Whether a process lives that can be waited for."""
         return any(child.run is not None and not child.run.stuck for child in self._children)
 
-    def hear(self) -> None:
-        """Take what some of the children have reported; `next_hearing` is the turn of the others."""
+    def hear(self) -> int:
+        """Take what some of the children have reported, and return how many were heard; `next_hearing` is the turn of the others."""
         ready, now = self._ears.select(0), self._clock.monotonic()
         with self._journal.together():
             for key, _ in ready[:_HEARD_AT_ONCE]:
                 key.data()
         self.next_hearing = on_grid(now + GRID_SECONDS) if len(ready) <= _HEARD_AT_ONCE else now + _BREATH_SECONDS
         self._attend()
+        return len(ready[:_HEARD_AT_ONCE])
 
     def _attend(self) -> None:
         """Have the loop woken by each report while a child starts or stops, when somebody waits for what it says; by none otherwise."""
@@ -120,7 +114,6 @@ class Children:
 
     def forgive(self, seconds: float) -> None:
         """Leave a time out of account in which this process was asleep and heard nobody."""
-        self._forkserver.forgive(seconds)
         for child in self._children:
             if child.run is not None:
                 child.run.forgive(seconds)
@@ -142,16 +135,14 @@ class Children:
                 if child.run.stuck:
                     self._journal.ended(child, end, None)
             self._journal.missing(child)
+        if self._attentive:
+            self._selector.unregister(self._ears)
+        self._ears.close()
 
     def apply(self, metrics: list[Metric], now: float) -> Changes:
         """Poll these metrics from now on; what has not changed is left alone."""
         wanted = {metric.name: metric for metric in metrics}
-        polled = {child.metric.name: child.metric for child in self}
-        changes = Changes(
-            changed=[name for name, metric in polled.items() if name in wanted and wanted[name] != metric],
-            added=[name for name in wanted if name not in polled],
-            removed=[name for name in polled if name not in wanted],
-        )
+        changes = changes_of({child.metric.name: child.metric for child in self}, wanted)
         for child in self:
             if child.metric.name in changes.changed + changes.removed:
                 self._retire(child, now)

@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 from sqmon import logs
 from sqmon.clock import Clock, ClockStep
 from sqmon.records.encoder import Batch
-from sqmon.side_thread import SideThread
+from sqmon.side_thread import Crew, SideThread
 from sqmon.storage.seal import Chain
 from sqmon.storage.streams import Streams
 from sqmon.storage.writer import Dropped, Sealed
@@ -43,7 +43,14 @@ class EventStream:
     """
 
     def __init__(
-        self, streams: Streams, run_id: str, *, clock: Clock, sealer: Optional[Sealer] = None, listener: Optional[Listener] = None
+        self,
+        streams: Streams,
+        run_id: str,
+        *,
+        clock: Clock,
+        sealer: Optional[Sealer] = None,
+        listener: Optional[Listener] = None,
+        crew: Optional[Crew] = None,
     ) -> None:
         """Without a sealer the chains begin anew."""
         self.run_id = run_id
@@ -74,7 +81,13 @@ class EventStream:
         self._gathered_bytes = 0
         self._refused: Optional[Dropped] = None
         self._thread: SideThread[Batch] = SideThread(
-            "events", self._store, room=_ROOM_BYTES, idle=self._tick_writer, idle_seconds=_TICK_SECONDS, finish=self._writer.close
+            "events",
+            self._store,
+            room=_ROOM_BYTES,
+            idle=self._tick_writer,
+            idle_seconds=_TICK_SECONDS,
+            finish=self._writer.close,
+            crew=crew,
         )
 
     @property

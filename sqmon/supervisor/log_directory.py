@@ -6,18 +6,22 @@ from collections import deque
 from typing import Optional
 
 from sqmon.errors import SqmonError
-from sqmon.side_thread import SideThread
+from sqmon.side_thread import Crew, SideThread
 from sqmon.storage.agent_positions import AgentFile
 from sqmon.storage.directory_lock import DirectoryLock
 from sqmon.storage.writer import reason_of
 from sqmon.supervisor.event_stream import EventStream
 from sqmon.supervisor.sweeper import Sweeper
 
+_CLOSE_SECONDS = 1.0
+
 
 class LogDirectory:
     """Has the lock renewed by a side thread, since a disk may hang, and sweeps. Beside a single file there is nothing to do."""
 
-    def __init__(self, lock: Optional[DirectoryLock], sweeper: Optional[Sweeper], events: EventStream) -> None:
+    def __init__(
+        self, lock: Optional[DirectoryLock], sweeper: Optional[Sweeper], events: EventStream, *, crew: Optional[Crew] = None
+    ) -> None:
         self.ousted = ""
         """Why this service has to end: another one has the directory. Empty until then."""
         self.trouble = ""
@@ -26,7 +30,7 @@ class LogDirectory:
         self._sweeper = sweeper
         self._events = events
         self._found: deque[str] = deque()  # filled by the side thread, emptied by `look`
-        self._thread: SideThread[DirectoryLock] = SideThread("directory", self._renew, room=1)
+        self._thread: SideThread[DirectoryLock] = SideThread("directory", self._renew, room=1, crew=crew)
 
     def look(self, now: float) -> None:
         """Write events for what was found and deleted since the last call, and have the next look begin; never waits."""
@@ -42,8 +46,14 @@ class LogDirectory:
         """The positions file of the agent that reads the directory; None where that is not known yet, or none does."""
         return None if self._sweeper is None else self._sweeper.agent
 
+    def stop(self) -> None:
+        """End the processes that work on the directory; `close` is to follow."""
+        if self._sweeper is not None:
+            self._sweeper.stop()
+
     def close(self) -> None:
-        """Write the remaining events; the lock stays until the process ends."""
+        """Write the remaining events; the lock is not renewed any more, but stays."""
+        self._thread.end(_CLOSE_SECONDS)
         if self._sweeper is not None:
             self._sweeper.close()
 

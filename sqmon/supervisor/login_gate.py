@@ -62,10 +62,10 @@ class LoginGate:
         self._fresh_until = 0.0
         self.next_try = max(self.next_try, now + self._backoff.wait(0.0))
 
-    def refused(self, now: float, password: str) -> None:
-        """A login with `password` was refused: pause all of them."""
+    def refused(self, now: float, password: str, *, seconds: float = PAUSE_SECONDS) -> None:
+        """A login with `password` was refused: pause all of them, for `seconds` if the password stays as it is."""
         self._fresh_until = self.next_try = 0.0
-        self._refused, self._refused_at, self._paused_until = password, now, now + PAUSE_SECONDS
+        self._refused, self._refused_at, self._paused_until = password, now, now + seconds
 
     @staticmethod
     def _new_backoff() -> Backoff:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional
 import msgspec
 
 from sqmon.clock import Clock
-from sqmon.side_thread import SideThread
+from sqmon.side_thread import Crew, SideThread
 from sqmon.storage.reader import all_segments, events, segments
 from sqmon.storage.recount import recounted, run_of
 from sqmon.storage.seal import digest, stream_of
@@ -41,7 +41,7 @@ class Sealer:
     Which segments have a seal is what the events tell. Nothing here waits for the disk but the thread.
     """
 
-    def __init__(self, log_dir: Path, *, clock: Clock) -> None:
+    def __init__(self, log_dir: Path, *, clock: Clock, crew: Optional[Crew] = None) -> None:
         """Note the segments that are there, which are those of earlier services; nothing may have been written yet."""
         self._log_dir = log_dir
         self._clock = clock
@@ -49,7 +49,7 @@ class Sealer:
         self._earlier_events = stored(log_dir, _STREAM)
         self._sealed: deque[Sealed] = deque()  # filled by the thread, emptied by `take`
         self._ending = threading.Event()
-        self._thread: SideThread[Callable[[], None]] = SideThread("sealer", lambda job: job(), room=_JOBS)
+        self._thread: SideThread[Callable[[], None]] = SideThread("sealer", lambda job: job(), room=_JOBS, crew=crew)
         self.heads: Optional[Mapping[str, str]] = None
         """The digest of the newest seal of each stream that earlier services have told of; None until they are known."""
         self.caught_up = False

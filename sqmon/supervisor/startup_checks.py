@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import selectors
 import socket
 import time
 from pathlib import Path
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, NamedTuple, Optional, Sequence, Union
 
 from sqmon.clock import Clock
 from sqmon.config.settings import Connection, Metric, Output, Outside, url_host
 from sqmon.ipc.check import AskDatabase, AskLoki, AskPolls, Outcome, Question, decode
-from sqmon.ipc.login_pause import LoginPause
+from sqmon.ipc.login_pause import LoginPause, Standing, explained
 from sqmon.ipc.start import PROBE
 from sqmon.supervisor.forkserver import Forkserver
 
@@ -25,6 +26,16 @@ def check_metrics(path: Optional[Path], metrics: list[Metric]) -> Outcome:
     return Outcome(METRICS, "passed", f"{path or 'no metrics file, so the built-in five'}: {listed}")
 
 
+class Wait(NamedTuple):
+    """Takes the place of an outcome while there is nothing to do until `pipe` can be read, or `until` has come in monotonic seconds."""
+
+    pipe: socket.socket
+    until: float
+
+
+Step = Union[Outcome, Wait]
+
+
 def check_outside(
     outside: Outside, *, forkserver: Forkserver, clock: Clock, output: Optional[Output] = None, polled: Sequence[Metric] = ()
 ) -> Iterator[Outcome]:
@@ -36,11 +47,11 @@ def check_outside(
     give_up = clock.monotonic() + outside.startup_timeout
     while True:
         connection = outside.connection.with_password(outside.connection.password.read())
-        paused = "" if output is None else _paused(connection, output, clock)
-        if paused:
-            yield Outcome(AskDatabase.check, "failed", paused)
+        pause = None if output is None else standing_pause(connection, output, clock)
+        if pause is not None:
+            yield Outcome(AskDatabase.check, "failed", explained(pause))
             return
-        outcomes = list(_ask(AskDatabase(connection, outside.allow_gpu, output), forkserver))
+        outcomes = list(_waited(ask(AskDatabase(connection, outside.allow_gpu, output), forkserver, clock)))
         first = outcomes[0]
         if first.verdict != "retry":
             break
@@ -51,22 +62,18 @@ def check_outside(
         time.sleep(_RETRY_SECONDS)
     yield from outcomes
     if polled and first.verdict == "passed":
-        yield from _ask(AskPolls(connection, list(polled)), forkserver)
+        yield from _waited(ask(AskPolls(connection, list(polled)), forkserver, clock))
     if outside.loki is not None:
-        yield from _ask(AskLoki(*outside.loki), forkserver)
+        yield from _waited(ask(AskLoki(*outside.loki), forkserver, clock))
 
 
-def _paused(connection: Connection, output: Output, clock: Clock) -> str:
-    """Return why no login may be tried now, or ""."""
-    pause = LoginPause(connection, output).standing(connection.password.read(), clock.time_ns())
-    if pause is None:
-        return ""
-    told = f"logins are paused until {pause.until}, since this one was refused: {pause.reason}"
-    return f"{told}; to try earlier, change the password or remove {pause.path}"
+def standing_pause(connection: Connection, output: Output, clock: Clock) -> Optional[Standing]:
+    """Return the pause that an earlier service has left; takes a moment of the processor and reads a file."""
+    return LoginPause(connection, output).standing(connection.password.read(), clock.time_ns())
 
 
-def _ask(question: Question, forkserver: Forkserver) -> Iterator[Outcome]:
-    """Yield what a fresh process finds out, at least one outcome; one that says nothing for too long is killed."""
+def ask(question: Question, forkserver: Forkserver, clock: Clock) -> Iterator[Step]:
+    """Yield what a fresh process finds out, at least one outcome, without ever waiting; one that says nothing for too long is killed."""
     try:
         process = forkserver.start(PROBE, question)
     except OSError as error:
@@ -75,21 +82,36 @@ def _ask(question: Question, forkserver: Forkserver) -> Iterator[Outcome]:
         return
     answered = False
     with contextlib.closing(process):
-        process.pipe.settimeout(question.patience)
-        try:
-            while True:
+        process.pipe.setblocking(False)
+        until = clock.monotonic() + question.patience
+        while True:
+            try:
                 message = process.pipe.recv(1 << 16)
-                if not message:
-                    break
-                yield decode(message)
-                answered = True
-        except socket.timeout:
-            answered = True
-            yield Outcome(question.check, question.late, f"{_place(question)}: no whole answer within {question.patience:g} s")
-        except ConnectionResetError:  # the forkserver ended before it took the order
-            pass
+            except BlockingIOError:
+                if clock.monotonic() >= until:
+                    yield Outcome(question.check, question.late, f"{_place(question)}: no whole answer within {question.patience:g} s")
+                    return
+                yield Wait(process.pipe, until)
+                continue
+            except ConnectionResetError:  # the forkserver ended before it took the order
+                break
+            if not message:
+                break
+            yield decode(message)
+            answered, until = True, clock.monotonic() + question.patience
     if not answered:
         yield Outcome(question.check, question.lost, f"{_place(question)}: the process that should have asked ended without a word")
+
+
+def _waited(steps: Iterator[Step]) -> Iterator[Outcome]:
+    """Yield the outcomes, and wait where that is needed."""
+    for step in steps:
+        if isinstance(step, Outcome):
+            yield step
+        else:
+            with selectors.DefaultSelector() as selector:
+                selector.register(step.pipe, selectors.EVENT_READ)
+                selector.select(max(step.until - time.monotonic(), 0.0))
 
 
 def _place(question: Question) -> str:

@@ -7,7 +7,7 @@ from typing import Optional
 
 from sqmon.clock import Clock
 from sqmon.config.settings import Retention, SegmentOutput
-from sqmon.side_thread import SideThread
+from sqmon.side_thread import Crew, SideThread
 from sqmon.storage.agent_positions import NOTHING_KNOWN, AgentFile, Positions, find
 from sqmon.storage.compression import Source
 from sqmon.storage.knowledge import Knowledge
@@ -34,6 +34,7 @@ class Sweeper:
         archivist: Archivist,
         *,
         clock: Clock,
+        crew: Optional[Crew] = None,
     ) -> None:
         self._output = output
         self._retention = retention
@@ -49,7 +50,7 @@ class Sweeper:
         self._sweeping = False
         self._deleted: deque[Deleted] = deque()  # filled by the side thread, emptied by `sweep`
         self._due: list[Source] = []  # likewise
-        self._thread = SideThread("sweeper", self._sweep, room=1)
+        self._thread = SideThread("sweeper", self._sweep, room=1, crew=crew)
 
     def sweep(self, now: float) -> None:
         """Have a sweep begin when one is due, and write an event for each segment that was deleted since the last call; never waits.
@@ -69,10 +70,13 @@ class Sweeper:
             self._sweeping, self._seals_told = True, self._events.seals_told
             self._thread.offer(self._limits)
 
-    def close(self) -> None:
-        """Write the remaining events; neither a sweep that takes longer than a moment nor an archiver is waited for."""
+    def stop(self) -> None:
+        """End an archiver that is at work; `close` is to follow."""
         if self._archivist is not None:
             self._archivist.close()
+
+    def close(self) -> None:
+        """Write the remaining events; a sweep that takes longer than a moment is not waited for."""
         self._thread.end(_CLOSE_SECONDS)
         while self._deleted:
             self._tell(self._deleted.popleft())

@@ -66,7 +66,7 @@ def _check_connection(database: Database, to: Connection, output: Optional[Outpu
         # One attempt: five refused logins lock the role.
         if pause is not None:
             pause.begin(to.password.read(), str(error), time.time_ns())
-        return Outcome(name, "failed", str(error))
+        return Outcome(name, "failed", str(error), refused=True)
     except (AddressError, StatementError) as error:
         return Outcome(name, "failed", str(error))
     except DatabaseError as error:

@@ -95,11 +95,11 @@ def targets(port: int, gauge: str) -> set[str]:
 def test_removed_metric_has_no_gauge(exporter: PrometheusExporter) -> None:
     """A metric that is polled no more would seem to fail for ever."""
     gauges = ("sqmon_last_success_timestamp_seconds", "sqmon_healthy", "sqmon_buffer_bytes")
-    exporter.on_status(healthy("kept", "removed"))
+    exporter.of("").on_status(healthy("kept", "removed"))
     assert [{"kept", "removed"}] * 3 == [targets(exporter.port, gauge) for gauge in gauges]
     assert scrape(exporter.port)['sqmon_last_success_timestamp_seconds{target="kept"}'] == 1795608000.5
 
-    exporter.on_status(healthy("kept"))
+    exporter.of("").on_status(healthy("kept"))
 
     assert [{"kept"}] * 3 == [targets(exporter.port, gauge) for gauge in gauges]
 
@@ -107,12 +107,12 @@ def test_removed_metric_has_no_gauge(exporter: PrometheusExporter) -> None:
 def test_gauges_never_blink(exporter: PrometheusExporter) -> None:
     """Each scrape sees all metrics, however often the status changes."""
     names = {f"metric_{number}" for number in range(5)}
-    exporter.on_status(healthy(*names))
+    exporter.of("").on_status(healthy(*names))
     done = threading.Event()
 
     def update() -> None:
         while not done.is_set():
-            exporter.on_status(healthy(*names))
+            exporter.of("").on_status(healthy(*names))
 
     updates = threading.Thread(target=update)
     updates.start()

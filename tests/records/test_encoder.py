@@ -80,6 +80,18 @@ def test_event_has_level_and_event_after_the_run() -> None:
     )
 
 
+def test_cluster_follows_the_metric_in_every_line() -> None:
+    """With a name of the cluster, records and events have it after the metric, and a column of that name gives way."""
+    encoder = Encoder("show_locks", "r", cluster='prod "1"')
+    (batch,) = encoder.rows(("cluster",), [("theirs",)], poll=1, started_ns=START_NS)
+    event = encoder.event("info", "start", {"cluster": "field"}, now_ns=START_NS + 1)
+
+    (record,), (told,) = records_of([batch]), records_of([event])
+    assert ["ts", "seq", "metric", "cluster", "run_id", "poll", "poll_rows", "cluster_2"] == list(record)
+    assert ["ts", "seq", "metric", "cluster", "run_id", "level", "event", "cluster_2"] == list(told)
+    assert ('prod "1"', "theirs") == (record["cluster"], record["cluster_2"])
+
+
 def test_ts_and_seq_increase_without_holes_while_the_clock_is_a_second_behind() -> None:
     """ts and seq increase by one a row over several polls and many batches, while the clock is up to a second behind."""
     steps: list[ClockStep] = []
