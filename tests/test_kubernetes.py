@@ -16,6 +16,7 @@ from tests.support import ROOT
 from tests.support.image import Image
 
 MANIFESTS = ROOT / "config_files" / "kubernetes"
+COMPONENT = MANIFESTS / "prometheus"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text("utf-8"))
 RESOURCES: list[dict[str, Any]] = [yaml.safe_load((MANIFESTS / name).read_text("utf-8")) for name in KUSTOMIZATION["resources"]]
 POD: dict[str, Any] = next(resource for resource in RESOURCES if resource["kind"] == "StatefulSet")["spec"]["template"]["spec"]
@@ -24,8 +25,11 @@ VERSIONS = ["1.29", kubernetes_validate.latest_version()]
 
 
 def test_every_manifest_is_named() -> None:
-    """The kustomization names every file beside it."""
-    assert {path.name for path in MANIFESTS.iterdir()} == {*KUSTOMIZATION["resources"], "kustomization.yaml"}
+    """The kustomization and its component name every file beside them."""
+    component = yaml.safe_load((COMPONENT / "kustomization.yaml").read_text("utf-8"))
+
+    assert {path.name for path in MANIFESTS.iterdir()} == {*KUSTOMIZATION["resources"], "kustomization.yaml", COMPONENT.name}
+    assert {path.name for path in COMPONENT.iterdir()} == {*component["resources"], "kustomization.yaml"}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -35,21 +39,52 @@ def test_manifests_are_valid(version: str) -> None:
         kubernetes_validate.validate(resource, version, strict=True)
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+def made_by_kustomize(place: Path, more: str = "") -> list[dict[str, Any]]:
+    """Return the objects that kubectl makes of the files that the comment of the kustomization names, with `more` lines in it."""
+    shutil.copytree(MANIFESTS, place, dirs_exist_ok=True)
+    for path in (ROOT / "config_files" / "monitor_input.json", ROOT / "alloy" / "config.alloy"):
+        shutil.copy(path, place)
+    (place / "password").write_text("secret", "utf-8")
+    with (place / "kustomization.yaml").open("a", encoding="utf-8") as file:
+        file.write(more)
+    made = subprocess.run(["kubectl", "kustomize", place], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return list(yaml.safe_load_all(made.stdout))
+
+
+needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+
+
+@needs_kubectl
 def test_kustomize_makes_valid_manifests(tmp_path: Path) -> None:
     """With the files that its comment names, kubectl makes all objects of it, and each is valid."""
-    for path in (*MANIFESTS.iterdir(), ROOT / "config_files" / "monitor_input.json", ROOT / "alloy" / "config.alloy"):
-        shutil.copy(path, tmp_path)
-    (tmp_path / "password").write_text("secret", "utf-8")
-    made = subprocess.run(["kubectl", "kustomize", tmp_path], capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr
-    objects = list(yaml.safe_load_all(made.stdout))
+    objects = made_by_kustomize(tmp_path)
 
     for found in objects:
         kubernetes_validate.validate(found, VERSIONS[-1], strict=True)
     kinds = ["ConfigMap"] * 3 + ["Namespace", "NetworkPolicy", "Secret", "Service", "StatefulSet"]
     assert sorted(found["kind"] for found in objects) == kinds
     assert {found["metadata"]["namespace"] for found in objects if found["kind"] != "Namespace"} == {"sqmon"}
+
+
+@needs_kubectl
+def test_component_lets_prometheus_scrape(tmp_path: Path) -> None:
+    """With the component, sqmon listens at the port that the pod names and the policy admits, and is scraped under the rules' job."""
+    objects = made_by_kustomize(tmp_path, "components: [prometheus]\n")
+    made = {found["kind"]: found for found in objects}
+    settings = next(found["data"] for found in objects if found["metadata"]["name"] == "sqmon-settings")
+    (endpoint,) = made["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    containers = {container["name"]: container for container in made["StatefulSet"]["spec"]["template"]["spec"]["containers"]}
+    (rule,) = made["NetworkPolicy"]["spec"]["ingress"]
+
+    for kind in ("NetworkPolicy", "StatefulSet"):
+        kubernetes_validate.validate(made[kind], VERSIONS[-1], strict=True)
+    assert containers["sqmon"]["ports"] == [{"name": endpoint["port"], "containerPort": int(settings["SQMON_METRICS_PORT"])}]
+    assert "ports" not in containers["alloy"]
+    assert [port["port"] for port in rule["ports"]] == [int(settings["SQMON_METRICS_PORT"])]
+    assert (settings["SQMON_METRICS_ADDRESS"], environment.unknown(settings)) == ("0.0.0.0", [])
+    assert made["PodMonitor"]["spec"]["selector"] == made["StatefulSet"]["spec"]["selector"]
+    assert {"action": "replace", "targetLabel": "job", "replacement": "sqmon"} in endpoint["relabelings"]
 
 
 def test_pods_are_restricted() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import yaml
 
 from alloy.source.alerts import licence, sqmon, sqream
+from alloy.source.prometheus import alerts as prometheus_alerts
 
 _HEAD = """\
 # Alert rules for Loki's ruler: what is wrong with SQreamDB, and what is wrong with sqmon.
@@ -13,6 +14,10 @@ _HEAD = """\
 """
 
 
+_PROMETHEUS_HEAD = """\
+# Alert rules for Prometheus: what is wrong with sqmon, as its --metrics_port shows it; what is wrong with SQreamDB is in Loki's rules.
+# Written by `python -m alloy.source`; the thresholds are in sqmon/config/thresholds.py.
+"""
 GROUPS = {"sqream": sqream.ALERTS, "licence": licence.ALERTS, "sqmon": sqmon.ALERTS}
 """The alerts by group."""
 
@@ -20,7 +25,16 @@ GROUPS = {"sqream": sqream.ALERTS, "licence": licence.ALERTS, "sqmon": sqmon.ALE
 def rules() -> str:
     """Return `rules.yaml`."""
     groups = [{"name": name, "interval": "1m", "rules": [alert.rule() for alert in alerts]} for name, alerts in GROUPS.items()]
-    return _HEAD + str(yaml.safe_dump({"groups": groups}, sort_keys=False, width=10_000, allow_unicode=True))
+    return _HEAD + _yaml({"groups": groups})
+
+
+def prometheus_rules() -> str:
+    """Return `rules.yaml` of Prometheus."""
+    return _PROMETHEUS_HEAD + _yaml({"groups": [prometheus_alerts.group()]})
+
+
+def _yaml(content: object) -> str:
+    return str(yaml.safe_dump(content, sort_keys=False, width=10_000, allow_unicode=True))
 
 
 def files() -> dict[str, str]:
@@ -30,6 +44,12 @@ def files() -> dict[str, str]:
     from alloy.source.dashboards.monitor import monitor  # noqa: PLC0415
     from alloy.source.dashboards.overview import overview  # noqa: PLC0415
     from alloy.source.dashboards.statements import statements  # noqa: PLC0415
+    from alloy.source.prometheus.dashboard import prometheus  # noqa: PLC0415
 
     boards = (overview, locks, statements, metadata, monitor)
-    return {"loki/rules.yaml": rules(), **{f"grafana/dashboards/{board.__name__}.json": board() for board in boards}}
+    return {
+        "loki/rules.yaml": rules(),
+        "prometheus/rules.yaml": prometheus_rules(),
+        "prometheus/dashboard.json": prometheus(),
+        **{f"grafana/dashboards/{board.__name__}.json": board() for board in boards},
+    }

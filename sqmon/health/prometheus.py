@@ -17,6 +17,7 @@ from sqmon.health.status_file import MetricStatus
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CLUSTER = ("cluster",)
+_STATUSES = ("ok", "empty", "error", "timeout", "skipped")
 
 Family = TypeVar("Family", bound=MetricWrapperBase)
 
@@ -100,6 +101,7 @@ class ClusterGauges:
         self._exporter = exporter
         self._place = place
         self._listeners: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+            "worker_start": self._on_start,
             "poll": self._on_poll,
             "gap": self._on_gap,
             "worker_exit": self._on_exit,
@@ -131,6 +133,14 @@ class ClusterGauges:
     def _of(self, family: Family, *labels: str) -> Family:
         values = (*self._place, *labels)
         return family.labels(*values) if values else family
+
+    def _on_start(self, fields: Mapping[str, Any]) -> None:
+        """Begin every counter of the metric at 0: to Prometheus, one that comes into being with its first failure has not grown."""
+        exporter, target = self._exporter, fields["target"]
+        for status in _STATUSES:
+            self._of(exporter.polls, target, status)
+        for counter in (exporter.rows, exporter.lines, exporter.bytes, exporter.gaps, exporter.dropped):
+            self._of(counter, target)
 
     def _on_poll(self, fields: Mapping[str, Any]) -> None:
         exporter, target, status = self._exporter, fields["target"], fields["status"]

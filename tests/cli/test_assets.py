@@ -46,6 +46,7 @@ def test_everything_that_ships_is_written(tmp_path: Path) -> None:
         "grafana": ROOT / "alloy" / "grafana",
         "config_files": ROOT / "config_files",
         "completions": ROOT / "packages" / "completions",
+        "prometheus": ROOT / "alloy" / "prometheus",
         "man": ROOT / "packages" / "man",
     }.items():
         expected.update({f"{name}/{path}": data for path, data in tree(place).items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, NamedTuple, Optional, Sequence, Union
 
+from alloy.source.dashboards.query import asked, source, source_of
 from alloy.source.logql import PLACE
 from sqmon.config.thresholds import Levels
 
@@ -12,17 +13,15 @@ with warnings.catch_warnings():
     # The SDK warns of the classic schema, which is the one that Grafana 12 and 13 both load from files.
     warnings.simplefilter("ignore", DeprecationWarning)
     from grafana_foundation_sdk.builders import common as parts
-    from grafana_foundation_sdk.builders import dashboard, logs, loki, stat, table, timeseries
+    from grafana_foundation_sdk.builders import dashboard, logs, stat, table, timeseries
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.models import common
     from grafana_foundation_sdk.models import dashboard as models
-    from grafana_foundation_sdk.models import loki as loki_models
 
 Panel = Any
 """A builder of the SDK."""
 
 _GREEN, _YELLOW, _RED = "green", "orange", "red"
-_SOURCE = common.DataSourceRef(type_val="loki", uid="${source}")
 _STREAM = '{job="sqmon"}'
 _EVERY = "30s"  # the shortest interval of a graph: one shorter than the time between two polls would leave holes
 _HEIGHT = 8
@@ -50,12 +49,6 @@ def _neutral() -> Any:
     return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps([models.Threshold(None, "blue")])
 
 
-def _query(expr: str, *, instant: bool, legend: str = "") -> Any:
-    kind = loki_models.LokiQueryType.INSTANT if instant else loki_models.LokiQueryType.RANGE
-    query = loki.Dataquery().ref_id("A").datasource(_SOURCE).editor_mode(loki_models.QueryEditorMode.CODE).expr(expr).query_type(kind)
-    return query.legend_format(legend) if legend else query
-
-
 def series(*labels: str) -> str:
     """Return the legend for lines that differ in these labels, their cluster and their sqmon."""
     return " ".join(f"{{{{{label}}}}}" for label in (*labels, *PLACE))
@@ -78,8 +71,8 @@ def number(
         stat.Panel()
         .title(title)
         .description(description)
-        .datasource(_SOURCE)
-        .with_target(_query(expr, instant=True))
+        .datasource(source_of(expr))
+        .with_target(asked(expr, instant=True))
         # The answer to an instant query is a table. Reduced, it would show its last row for every cluster.
         .reduce_options(parts.ReduceDataOptions().values(True).calcs([]))
         .color_mode(common.BigValueColorMode.VALUE)
@@ -121,8 +114,8 @@ def listing(
         table.Panel()
         .title(title)
         .description(description)
-        .datasource(_SOURCE)
-        .with_target(_query(expr, instant=True))
+        .datasource(source_of(expr))
+        .with_target(asked(expr, instant=True))
         .with_transformation(models.DataTransformerConfig(id_val="organize", options=organize))
         .sort_by([parts.TableSortByFieldState().display_name(value).desc(True)])
         .thresholds(thresholds or _neutral())
@@ -155,8 +148,8 @@ def course(
         timeseries.Panel()
         .title(title)
         .description(description)
-        .datasource(_SOURCE)
-        .with_target(_query(expr, instant=False, legend=legend))
+        .datasource(source_of(expr))
+        .with_target(asked(expr, instant=False, legend=legend))
         .interval(_EVERY)
         .unit(unit)
         .thresholds(thresholds or _neutral())
@@ -180,8 +173,8 @@ def lines(title: str, description: str, expr: str) -> Panel:
         logs.Panel()
         .title(title)
         .description(description)
-        .datasource(_SOURCE)
-        .with_target(_query(expr, instant=False).max_lines(200))
+        .datasource(source_of(expr))
+        .with_target(asked(expr, instant=False).max_lines(200))
         .show_time(True)
         .wrap_log_message(True)
         .enable_log_details(True)
@@ -198,23 +191,42 @@ class Section(NamedTuple):
     panels: Sequence[Panel]
 
 
-def _variable(name: str, stream: str) -> Any:
+def _loki_values(label: str, stream: str) -> dict[str, Any]:
+    return {"label": label, "stream": stream, "type": 1, "refId": "LokiVariableQueryEditor-VariableQuery"}
+
+
+def _prometheus_values(label: str, gauge: str) -> dict[str, Any]:
+    query = f"label_values({gauge}, {label})"
+    return {"qryType": 1, "label": label, "metric": gauge, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"}
+
+
+def _variable(name: str, kind: str, query: dict[str, Any]) -> Any:
     return (
         dashboard.QueryVariable(name)
         .label(name)
-        .datasource(_SOURCE)
-        .query({"label": name, "stream": stream, "type": 1, "refId": "LokiVariableQueryEditor-VariableQuery"})
+        .datasource(source(kind))
+        .query(query)
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(models.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
         .include_all(True)
-        .all_value(".+")
+        .all_value(".*" if kind == "prometheus" else ".+")  # Prometheus may have no cluster; Loki refuses what may be empty
         .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
     )
 
 
-def board(name: str, title: str, description: str, sections: Sequence[Section], since: Optional[str] = None) -> str:
-    """Return the JSON of the dashboard whose uid is `sqmon-<name>`."""
+def _variables(kind: str) -> list[Any]:
+    """Return the choices at the top of a dashboard: where the data is, and of which cluster and sqmon it is."""
+    if kind == "prometheus":
+        queries = [_prometheus_values(label, "sqmon_config_ok") for label in PLACE]
+    else:
+        queries = [_loki_values("cluster", _STREAM), _loki_values("instance", '{job="sqmon", cluster=~"$cluster"}')]
+    source = dashboard.DatasourceVariable("source").label(kind.capitalize()).type(kind)
+    return [source, *(_variable(name, kind, query) for name, query in zip(PLACE, queries))]
+
+
+def board(name: str, title: str, description: str, sections: Sequence[Section], since: Optional[str] = None, *, kind: str = "loki") -> str:
+    """Return the JSON of the dashboard whose uid is `sqmon-<name>`, for a data source of that kind."""
     built = (
         dashboard.Dashboard(title)
         .uid(f"sqmon-{name}")
@@ -227,10 +239,9 @@ def board(name: str, title: str, description: str, sections: Sequence[Section], 
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
         .annotations([])
         .link(dashboard.DashboardLink("sqmon").type(models.DashboardLinkType.DASHBOARDS).tags(["sqmon"]).include_vars(True).keep_time(True))
-        .with_variable(dashboard.DatasourceVariable("source").label("Loki").type("loki"))
-        .with_variable(_variable("cluster", _STREAM))
-        .with_variable(_variable("instance", '{job="sqmon", cluster=~"$cluster"}'))
     )
+    for variable in _variables(kind):
+        built = built.with_variable(variable)
     identity = 0
     for section in sections:
         identity += 1
