@@ -41,7 +41,7 @@ bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios; RIVAL=DIRECTO
 matrix: ## the contract tests with every supported Python, the oldest dependencies and the newest pysqream
 	tests/matrix.sh $(PYTHONS)
 
-pages: $(VENV)/dev.stamp ## the man pages and the completions of the shells, after a change of commands or options
+pages: $(VENV)/dev.stamp ## the man pages, the completions of the shells and lnav's formats, after a change of commands, options or columns
 	$(BIN)/python -m packages
 
 wheelhouse: | $(VENV)/bin/python ## dist/wheelhouse: sqmon and all that it needs, for hosts of this kind that reach no package index

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from packages import completions, man_pages
+from packages import completions, lnav, man_pages
 
 PLACE = Path(__file__).parent
-DIRECTORIES = ("completions", "man")
+DIRECTORIES = ("completions", "lnav", "man")
 """They hold what is generated, and nothing else."""
 
 
 def files() -> dict[str, str]:
     """Return every file: path -> text."""
-    made = {"completions": completions.files(), "man": man_pages.files()}
+    made = {"completions": completions.files(), "lnav": lnav.files(), "man": man_pages.files()}
     return {f"{directory}/{name}": text for directory, found in made.items() for name, text in found.items()}
 
 

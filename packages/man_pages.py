@@ -34,8 +34,7 @@ def files() -> dict[str, str]:
     """Return all pages: name -> text."""
     pages = {"sqmon.1": _program()}
     for name in main.COMMANDS:
-        others = [f"sqmon-{other}" for other in main.COMMANDS if other != name]
-        pages[f"sqmon-{name}.1"] = _page(commands.parser_of(name), f"sqmon-{name}", main.COMMANDS[name], ["sqmon", *others])
+        pages[f"sqmon-{name}.1"] = _page(commands.parser_of(name), f"sqmon-{name}", main.COMMANDS[name])
     return pages
 
 
@@ -51,11 +50,11 @@ def _program() -> str:
     return _finished(page, [f"sqmon-{name}" for name in main.COMMANDS])
 
 
-def _page(parser: argparse.ArgumentParser, title: str, summary: str, others: list[str]) -> str:
+def _page(parser: argparse.ArgumentParser, title: str, summary: str) -> str:
     parser.description = summary[0].upper() + summary[1:] + "."
     if parser.usage:
         parser.usage = "sqmon run [options]"
-    return _finished(_manpage(parser, title, summary), others)
+    return _finished(_manpage(parser, title, summary), ["sqmon"])
 
 
 def _manpage(parser: argparse.ArgumentParser, title: str, summary: str) -> Manpage:

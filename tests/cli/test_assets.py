@@ -47,6 +47,7 @@ def test_everything_that_ships_is_written(tmp_path: Path) -> None:
         "config_files": ROOT / "config_files",
         "completions": ROOT / "packages" / "completions",
         "prometheus": ROOT / "alloy" / "prometheus",
+        "lnav": ROOT / "packages" / "lnav",
         "man": ROOT / "packages" / "man",
     }.items():
         expected.update({f"{name}/{path}": data for path, data in tree(place).items()})

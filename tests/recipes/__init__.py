@@ -1,0 +1,1 @@
+"""The examples of docs/recipes.md, run as they stand there."""
