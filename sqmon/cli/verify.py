@@ -67,7 +67,7 @@ OPTIONS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the directory, which may also be given as an option."""
     parser.add_argument(
-        "directory", nargs="?", type=Path, metavar="DIR", help="directory of a service, or a copy of it (default: --log_dir)"
+        "directory", nargs="?", type=Path, metavar="PATH", help="directory of a service, a copy of it, or a bundle (default: --log_dir)"
     )
 
 

@@ -14,7 +14,8 @@ from sqmon.delivery.testimony import Testimony
 from sqmon.records.encoder import MAX_LINE
 from sqmon.storage.archive import card_of
 from sqmon.storage.bundle_manifest import Omission
-from sqmon.storage.reader import all_segments, events, segments
+from sqmon.storage.file_sources import DirectorySource
+from sqmon.storage.reader import all_segments, events
 from sqmon.storage.segment_names import parsed
 from sqmon.storage.writer import reason_of
 
@@ -63,7 +64,7 @@ def choose(log_dir: Path, window: Window) -> Choice:
     """Look at all segments of the directory, of which a service may be writing some."""
     # First what is said, then what is there: nobody has spoken yet of a file that is made in between.
     testimony = Testimony()
-    testimony.hear(log_dir, [f"{EVENTS}/{path.name}" for path in segments(log_dir, EVENTS)])
+    testimony.hear(DirectorySource(log_dir).segments(EVENTS))
     seals = {seal["file"]: seal for seal in testimony.seals}
     found, omitted = list[Chosen](), list[Omission]()
     for stream, names in all_segments(log_dir).items():

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import operator
 from itertools import islice
-from pathlib import Path
-from typing import BinaryIO, Collection, Iterator, NamedTuple, Optional
+from typing import BinaryIO, Collection, Hashable, Iterator, NamedTuple, Optional
 
 import msgspec
 
 from sqmon.storage.checksum import Checksum
-from sqmon.storage.reader import opened
-from sqmon.storage.segment_names import archive_of
+from sqmon.storage.source import Segment
 from sqmon.storage.writer import Sealed
 
 _CHUNK = 1 << 20  # bytes that are read at once
@@ -98,48 +96,44 @@ class Inspection:
         return Inspected(sealed, lines.spans, lines.faults, lines.first_ts, lines.last_ts, lines.record_bytes)
 
 
-def inspect(log_dir: Path, file: str, *, thorough: bool) -> Inspected:
+def inspect(segment: Segment, *, thorough: bool) -> Inspected:
     """Read a segment, see `Inspection`; raises OSError."""
     inspection = Inspection(thorough=thorough)
-    for piece in chunks(log_dir / file):
+    for piece in chunks(segment):
         inspection.take(piece)
-    return inspection.inspected(file)
+    return inspection.inspected(segment.name)
 
 
 class Inspector:
-    """Inspects segments, each of them anew only when its size or its times have changed since the last time."""
+    """Inspects segments, each of them anew only when it may have changed since the last time."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, bool], tuple[tuple[int, ...], Inspected]] = {}
+        self._known: dict[tuple[str, bool], tuple[Hashable, Inspected]] = {}
 
     def forget_all_but(self, files: Collection[str]) -> None:
         """Forget the other segments, which are gone."""
         self._known = {key: known for key, known in self._known.items() if key[0] in files}
 
-    def __call__(self, log_dir: Path, file: str, *, thorough: bool) -> Inspected:
+    def __call__(self, segment: Segment, *, thorough: bool) -> Inspected:
         """See `inspect`."""
-        try:
-            status = (log_dir / file).stat()
-        except FileNotFoundError:
-            status = archive_of(log_dir / file).stat()
-        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        known = self._known.get((file, thorough))
-        if known is None or known[0] != state:
-            known = self._known[file, thorough] = (state, inspect(log_dir, file, thorough=thorough))
+        version, key = segment.version, (segment.name, thorough)
+        known = self._known.get(key)
+        if known is None or known[0] != version:
+            known = self._known[key] = (version, inspect(segment, thorough=thorough))
         return known[1]
 
 
-def chunks(path: Path) -> Iterator[bytes]:
-    """Yield the file in pieces of whole lines, and at its end what follows the last newline, if anything."""
-    with opened(path) as segment:
-        yield from pieces(segment)
+def chunks(segment: Segment) -> Iterator[bytes]:
+    """Yield a segment in pieces of whole lines, and at its end what follows the last newline, if anything; raises OSError."""
+    with segment.open() as file:
+        yield from pieces(file)
 
 
-def pieces(segment: BinaryIO, most: Optional[int] = None) -> Iterator[bytes]:
+def pieces(file: BinaryIO, most: Optional[int] = None) -> Iterator[bytes]:
     """Do the same for a file that is open, or for the next `most` bytes of it."""
     rest: list[bytes] = []
     while most is None or most > 0:
-        data = segment.read(_CHUNK if most is None else min(_CHUNK, most))
+        data = file.read(_CHUNK if most is None else min(_CHUNK, most))
         if not data:
             break
         most = most if most is None else most - len(data)

@@ -8,12 +8,11 @@ import os
 import shutil
 import tempfile
 from array import array
-from pathlib import Path
 from typing import IO, Callable, Iterator, NamedTuple, Optional
 
 from sqmon.clock import stamp_ns
 from sqmon.delivery.inspection import Inspected, chunks, parsed
-from sqmon.storage.reader import opened
+from sqmon.storage.source import Segment
 
 _STAMP_LENGTH = 30
 
@@ -33,7 +32,7 @@ class Lines(NamedTuple):
 class LocalLines:
     """Where each record of a segment is, and when it was made: 24 bytes a record."""
 
-    def __init__(self, log_dir: Path, inspected: Inspected) -> None:
+    def __init__(self, segment: Segment, inspected: Inspected) -> None:
         """Read the segment as far as it was inspected; raises OSError, and ValueError for a record whose `ts` is no time."""
         self.file = inspected.sealed.file
         self.spans = inspected.spans
@@ -43,9 +42,9 @@ class LocalLines:
         self.ends = array("q")
         """The offset after each record and its newline."""
         self.longest = 1
-        self._path = log_dir / self.file
+        self._segment = segment
         offset, whole, second, second_ns = 0, inspected.sealed.bytes - inspected.sealed.torn_bytes, "", 0
-        for data in chunks(self._path):
+        for data in chunks(segment):
             for line in data.split(b"\n")[:-1]:
                 offset += len(line) + 1
                 head = parsed(line) if offset <= whole else None
@@ -99,8 +98,8 @@ class LocalLines:
     def texts(self) -> Iterator[Callable[[int], bytes]]:
         """Give what reads the record at a place, without its newline; both raise OSError."""
         with contextlib.ExitStack() as stack:
-            file: IO[bytes] = stack.enter_context(opened(self._path))
-            if not self._path.exists():
+            file: IO[bytes] = stack.enter_context(self._segment.open())
+            if not file.seekable():
                 # An archive can only be read forwards.
                 copy = stack.enter_context(tempfile.TemporaryFile())
                 shutil.copyfileobj(file, copy)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from pathlib import Path
 from typing import Any, Iterable, Optional
 
 import msgspec
 
-from sqmon.storage.reader import opened
 from sqmon.storage.seal import digest, stream_of
+from sqmon.storage.source import Segment
 
 _CHUNK = 1 << 20  # bytes that are read at once
 _POLL = b'"event":"poll","target":'
@@ -48,7 +47,7 @@ class Testimony:
         """Events of heads that are not the seal that stands before them, and that seal."""
         self._newest: dict[str, dict[str, Any]] = {}
         self.deleted: set[str] = set()
-        """Files that retention has deleted."""
+        """Files that retention has deleted, and others that are known to be elsewhere."""
         self.losses: dict[Run, list[Range]] = {}
         """Records that are in no file, and of which the service has said so."""
         self.blind: dict[str, int] = {}
@@ -56,11 +55,11 @@ class Testimony:
         self.written: dict[Run, int] = {}
         """The last seq of each run that is in the files, as its polls say."""
 
-    def hear(self, log_dir: Path, files: Iterable[str]) -> None:
+    def hear(self, segments: Iterable[Segment]) -> None:
         """Take the events of these segments, oldest first; a segment that can't be read says nothing."""
-        for file in files:
+        for each in segments:
             last_polls: dict[bytes, bytes] = {}
-            with contextlib.suppress(OSError), opened(log_dir / file) as segment:
+            with contextlib.suppress(OSError), each.open() as segment:
                 for lines in iter(lambda: segment.readlines(_CHUNK), []):
                     for line in lines:
                         if _POLL in line:
@@ -68,9 +67,9 @@ class Testimony:
                                 at = line.find(b'"target_run_id":"')
                                 last_polls[line[at : line.find(b",", at)]] = line
                         elif any(kind in line for kind in _KINDS):
-                            self._take(line, file)
+                            self._take(line, each.name)
             for line in last_polls.values():
-                self._take(line, file)
+                self._take(line, each.name)
 
     def _take(self, line: bytes, file: str) -> None:
         try:

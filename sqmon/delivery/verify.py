@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, NoReturn, Optional
 
 from sqmon.delivery.inspection import Inspected, inspect
+from sqmon.delivery.places import Place, damages, place_at
 from sqmon.delivery.testimony import Testimony, untold
 from sqmon.errors import SqmonError
-from sqmon.storage.reader import all_segments, segments
+from sqmon.storage.bundle_manifest import BundledFile
 from sqmon.storage.seal import breaks, digest, stream_of
 from sqmon.storage.segment_names import in_order
+from sqmon.storage.source import Segment
 from sqmon.storage.writer import Sealed, reason_of
 
 _EVENTS = "sqmon"
@@ -23,7 +25,7 @@ class Problem(NamedTuple):
     """Something that no event explains."""
 
     kind: str
-    """altered, missing, unreadable, broken, backwards, hole, repeated, unwritten, chain, or sealed_twice."""
+    """altered, missing, unreadable, broken, backwards, hole, repeated, unwritten, chain, sealed_twice, or damaged (a bundle)."""
     file: str
     """The segment, or the stream where no segment is left."""
     run_id: str
@@ -61,38 +63,48 @@ class Verdict(NamedTuple):
     """Every segment as it was read."""
 
 
-def verify(log_dir: Path, inspector: Callable[..., Inspected] = inspect) -> Verdict:
-    """Judge every segment of the directory; raises SqmonError when there is none, or when the directory can't be read.
+def verify(path: Path, inspector: Callable[..., Inspected] = inspect) -> Verdict:
+    """Judge every segment of a directory or a bundle; raises SqmonError when there is none, or when it can't be read.
 
     A service may be running meanwhile: what it writes after the look at the directory is left to the next time.
     """
+    place = place_at(path)
+    source, packed = place.source, place.packed
     # First what is said, then what is there: nobody has spoken yet of a file that is made in between.
     testimony = Testimony()
-    testimony.hear(log_dir, [f"{_EVENTS}/{path.name}" for path in segments(log_dir, _EVENTS)])
-    listing = all_segments(log_dir)
+    testimony.hear(source.segments(_EVENTS))
+    testimony.deleted |= place.left_out
+    listing = {stream: source.segments(stream) for stream in source.streams()}
     if not listing:
-        try:
-            os.scandir(log_dir).close()
-        except OSError as error:
-            raise SqmonError(f"{log_dir}: can't be read: {reason_of(error)}") from None
-        raise SqmonError(f"{log_dir}: no segments here; give the --log_dir of a service")
+        _refuse(path)
     seals = {seal["file"]: seal for seal in testimony.seals}
-    problems = [*_twice(testimony), *_broken_chains(testimony)]
+    problems = [Problem("damaged", file, "", 0, 0, text) for file, text in damages(place)]
+    problems += [*_twice(testimony), *_broken_chains(testimony)]
     streams: list[StreamVerdict] = []
     there: list[Inspected] = []
     for stream in sorted({*listing, *(target for target, _ in testimony.written)}):
         found: list[Inspected] = []
-        for name in listing.get(stream, []):
-            inspected, problem = _judged(log_dir, f"{stream}/{name}", seals.get(f"{stream}/{name}"), inspector)
+        for segment in listing.get(stream, []):
+            inspected, problem = _judged(segment, seals.get(segment.name), packed.get(segment.name), inspector)
             problems += [problem] if problem else []
             found += [inspected] if inspected else []
         there += found
         problems += [*_faults(found), *_continuity(stream, found, testimony)]
         streams.append(_stream_verdict(stream, found, testimony, seals))
     seen = {*(each.sealed.file for each in there), *(problem.file for problem in problems if problem.kind == "unreadable")}
-    listed = {f"{stream}/{name}" for stream, names in listing.items() for name in names}
-    problems += _missing(log_dir, (listed | set(seals)) - seen, seals)
-    return Verdict(str(log_dir), not problems, streams, problems, there)
+    listed = {segment.name for segments in listing.values() for segment in segments}
+    problems += _missing(place, (listed | set(seals) | set(packed)) - seen, seals)
+    return Verdict(str(path), not problems, streams, problems, there)
+
+
+def _refuse(path: Path) -> NoReturn:
+    try:
+        os.scandir(path).close()
+    except NotADirectoryError:
+        raise SqmonError(f"{path}: there are no segments in this bundle") from None
+    except OSError as error:
+        raise SqmonError(f"{path}: can't be read: {reason_of(error)}") from None
+    raise SqmonError(f"{path}: no segments here; give the --log_dir of a service")
 
 
 def _figures(seal: Seal) -> dict[str, Any]:
@@ -111,26 +123,40 @@ def _altered(seal: Seal, now: Sealed) -> Problem:
 
 
 def _judged(
-    log_dir: Path, file: str, seal: Optional[Seal], inspect: Callable[..., Inspected]
+    segment: Segment, seal: Optional[Seal], packed: Optional[BundledFile], inspect: Callable[..., Inspected]
 ) -> tuple[Optional[Inspected], Optional[Problem]]:
     """Return what a segment holds, None when it is gone or can't be read, and what is wrong with it as a whole."""
     try:
-        inspected = inspect(log_dir, file, thorough=seal is None)
-        if seal is None or _figures(seal) == _figures(inspected.sealed._asdict()):
-            return inspected, None
-        return inspect(log_dir, file, thorough=True), _altered(seal, inspected.sealed)
+        inspected = inspect(segment, thorough=seal is None)
+        problem = _bundled(inspected.sealed, seal, packed) if packed else None
+        rewritten = packed is not None and packed.rewritten
+        if not problem and seal is not None and not rewritten and _figures(seal) != _figures(inspected.sealed._asdict()):
+            problem = _altered(seal, inspected.sealed)
+        return (inspect(segment, thorough=True) if problem else inspected), problem
     except FileNotFoundError:
         return None, None
     except OSError as error:
-        return None, Problem("unreadable", file, "", 0, 0, reason_of(error))
+        return None, Problem("unreadable", segment.name, "", 0, 0, reason_of(error))
 
 
-def _missing(log_dir: Path, files: set[str], seals: Mapping[str, Seal]) -> list[Problem]:
+def _bundled(now: Sealed, seal: Optional[Seal], packed: BundledFile) -> Optional[Problem]:
+    """Return how a segment is not as it was packed, or how what was packed can't be what was sealed."""
+    ends = (packed.first_seq, packed.last_seq)
+    if (now.bytes, now.sha256) != (packed.bytes, packed.sha256):
+        return Problem("altered", now.file, "", *ends, "its SHA-256 is not that of the manifest")
+    # Of masked text nothing can be proved, but the lines must be those that were sealed.
+    lines = (seal["lines"], seal["first_seq"], seal["last_seq"]) if seal else (packed.lines, *ends)
+    if packed.rewritten and not packed.left_out_bytes and lines != (now.lines, now.first_seq, now.last_seq):
+        return Problem("altered", now.file, "", *ends, "has other lines than its seal says")
+    return None
+
+
+def _missing(place: Place, files: set[str], seals: Mapping[str, Seal]) -> list[Problem]:
     """Return those of the files that are gone without an event; retention may have deleted some while the others were read."""
     latest = Testimony()
-    latest.hear(log_dir, [f"{_EVENTS}/{path.name}" for path in segments(log_dir, _EVENTS)] if files else [])
+    latest.hear(place.source.segments(_EVENTS) if files else [])
     problems = []
-    for file in sorted(files - latest.deleted):
+    for file in sorted(files - latest.deleted - place.left_out):
         first, last = (seals[file]["first_seq"], seals[file]["last_seq"]) if file in seals else (0, 0)
         problems.append(Problem("missing", file, "", first, last, "not there, and no event tells of its deletion"))
     return problems

@@ -14,8 +14,10 @@ from sqmon.delivery.loki_client import LokiClient
 from sqmon.delivery.loki_figures import NOTHING, Figures, figures_in_loki, figures_of
 from sqmon.delivery.loki_limits import limits_of
 from sqmon.delivery.loki_verdict import ORDER, POLLED, WRITTEN, Finding, Judge, Position
+from sqmon.delivery.places import segments_at
 from sqmon.delivery.verify import Verdict
 from sqmon.storage.agent_positions import Positions, read_positions
+from sqmon.storage.source import Segment
 from sqmon.storage.writer import Sealed
 
 _DAY_NS = 24 * 3600 * 10**9
@@ -107,10 +109,11 @@ class LokiProof:
             judge = Judge(now_ns, self._lag_ns, limits)
             positions = self._read_positions()
             figures = figures_in_loki(self._client, self._matchers, asked)
+            segments_there = segments_at(Path(verdict.log_dir), asked)
             for inspected in asked:
                 file = inspected.sealed.file
                 own = judge._replace(position=_position(positions, file), file_altered=file in bad)
-                judged = self._judged(Path(verdict.log_dir), inspected, figures.get(file, NOTHING), own)
+                judged = self._judged(segments_there.get(file), inspected, figures.get(file, NOTHING), own)
                 if judged is not None:
                     segments.append(judged)
                     if judged.verdict == "ok":
@@ -126,13 +129,15 @@ class LokiProof:
     def _read_positions(self) -> Optional[Positions]:
         return read_positions(self._positions) if self._positions else None
 
-    def _judged(self, log_dir: Path, inspected: Inspected, found: Figures, judge: Judge) -> Optional[SegmentVerdict]:
+    def _judged(self, segment: Optional[Segment], inspected: Inspected, found: Figures, judge: Judge) -> Optional[SegmentVerdict]:
         """Return the verdict on a segment, None when it is gone from the directory by now."""
         file, findings = inspected.sealed.file, list[Finding]()
         deep = self._deep is not None and self._deep.has(file, judge.now_ns)
         if deep or found != figures_of(inspected):
+            if segment is None:
+                return None
             try:
-                findings = self._findings(log_dir, inspected, found, judge, deep=deep)
+                findings = self._findings(segment, inspected, found, judge, deep=deep)
             except FileNotFoundError:  # retention has deleted it meanwhile
                 return None
             except (OSError, ValueError) as error:
@@ -140,8 +145,8 @@ class LokiProof:
         worst = max((finding.kind for finding in findings), key=ORDER.index, default="ok")
         return SegmentVerdict(file, worst, inspected.records, found.lines, deep, findings)
 
-    def _findings(self, log_dir: Path, inspected: Inspected, found: Figures, judge: Judge, *, deep: bool) -> list[Finding]:
-        local = LocalLines(log_dir, inspected)
+    def _findings(self, segment: Segment, inspected: Inspected, found: Figures, judge: Judge, *, deep: bool) -> list[Finding]:
+        local = LocalLines(segment, inspected)
         if not found.lines:
             return judge.findings(local, [Difference("missing", Lines(0, len(local) - 1))])
         search = DrillDown(self._client, self._matchers, local, most_entries=judge.limits.most_entries)

@@ -23,17 +23,12 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _CHUNK = 1 << 20  # bytes that are read at once
-_LARGEST_MANIFEST = 64 << 20
+LARGEST_MANIFEST = 64 << 20
 _LARGEST_END = 64
 _LARGEST_WINDOW = 8 << 20
 _RATIO, _SLACK = 2000, 1 << 20
 """No file may have more bytes than so many times those that it takes in the bundle; lines of ours have a hundredth of that."""
 _OTHERS = {"status": "status.json", "metrics": "metrics_file.json", "positions": "agent_positions.json"}
-
-
-def is_bundle(path: Path) -> bool:
-    """Return whether a path is to be read as a bundle: any regular file, whose name doesn't matter."""
-    return path.is_file()
 
 
 class Bundle:
@@ -164,7 +159,7 @@ def _manifest(file: BinaryIO, path: Path) -> Manifest:
             file, read_across_frames=True, closefd=False
         ) as data:
             head = tarfile.TarInfo.frombuf(data.read(bundle_format.BLOCK), "utf-8", "surrogateescape")
-            wanted = head.name.endswith(f"/{NAME}") and head.size <= _LARGEST_MANIFEST
+            wanted = head.name.endswith(f"/{NAME}") and head.size <= LARGEST_MANIFEST
             content = data.read(head.size) if wanted else b""
         manifest = msgspec.json.decode(content, type=Manifest)
     except (zstandard.ZstdError, tarfile.TarError, ValueError):
@@ -181,7 +176,7 @@ def _base(path: Path, manifest: Manifest) -> int:
         return 0
     head = bundle_format.stored(bundle_format.header(manifest.directory, first.path, first.bytes, first.mtime))
     with path.open("rb") as file:
-        return max(0, file.read(_LARGEST_MANIFEST).find(head))
+        return max(0, file.read(LARGEST_MANIFEST).find(head))
 
 
 def _check(path: Path, manifest: Manifest) -> None:

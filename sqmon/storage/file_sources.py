@@ -12,6 +12,7 @@ from typing import BinaryIO, Hashable, Iterable, Optional
 from sqmon.clock import STEP_NS
 from sqmon.errors import SqmonError
 from sqmon.storage.archive import card_in, open_archive
+from sqmon.storage.bundle_source import BundleSource, is_bundle
 from sqmon.storage.reader import all_segments, skip
 from sqmon.storage.segment_names import ARCHIVE, ARCHIVED, NO_SEGMENT, SegmentName, parsed, stored
 from sqmon.storage.source import MIXED, Segment, Source, tail_line
@@ -20,18 +21,20 @@ _ARCHIVED_NAME = re.compile(rf"(([a-z][a-z0-9_]*)-.+){re.escape(ARCHIVED)}", re.
 
 
 def source_at(path: Path) -> Source:
-    """Return the source at a path: the directory of a service, a directory of segments, a single file with its rotations, or a segment.
+    """Return the source at a path: the directory of a service, one of segments, a bundle, a single file with its rotations, or a segment.
 
     Raises SqmonError when there is nothing that has lines.
     """
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir() raises where a directory on the way is closed to us
         loose = _segments_in(path)
         return LooseSegments(path, loose) if loose else DirectorySource(path)
+    segment = _segment_at(path)
     try:
-        path.open("rb").close()
+        bundled = is_bundle(path) and segment is None
     except OSError as error:
         raise SqmonError(f"{path}: can't be read: {error.strerror or error}") from None
-    segment = _segment_at(path)
+    if bundled:
+        return BundleSource(path)
     return LooseSegments(path, [segment]) if segment is not None else SingleFile(path)
 
 

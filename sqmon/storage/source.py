@@ -6,6 +6,8 @@ All readers take a `Source`. To read a new kind of place, implement `Source` and
 from __future__ import annotations
 
 import abc
+import contextlib
+import io
 import os
 from typing import BinaryIO, Hashable, Optional
 
@@ -32,6 +34,15 @@ class Segment(abc.ABC):
     def key(self) -> Hashable:
         """What identifies the segment from one listing to the next, even when it has been renamed or compressed in between."""
         return self.name
+
+    @property
+    def version(self) -> Hashable:
+        """What is another one whenever the content may have changed; raises FileNotFoundError when the segment is gone, and OSError."""
+        with self.open() as file:
+            with contextlib.suppress(io.UnsupportedOperation):
+                status = os.fstat(file.fileno())
+                return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+            return self.key, self.size(), self.ended_by_ns
 
     @property
     def ended_by_ns(self) -> Optional[int]:

@@ -192,7 +192,7 @@ complete -c sqmon -n '_shtab_sqmon_using verify' -l loki_password_file -xka "(__
 complete -c sqmon -n '_shtab_sqmon_using verify' -l loki_token -x -d 'bearer token; other users can see it in ps, so better use --loki_token_file'
 complete -c sqmon -n '_shtab_sqmon_using verify' -l loki_token_file -xka "(__fish_complete_path (commandline -ct))" -d 'file that contains the token; read again for each query'
 complete -c sqmon -n '_shtab_sqmon_using verify' -l loki_ca_file -xka "(__fish_complete_path (commandline -ct))" -d 'certificates to trust instead of the system'"'"'s'
-complete -c sqmon -n '_shtab_sqmon_using verify; and test $_shtab_sqmon_npos -eq 0' -ka "(__fish_complete_directories)" -d 'directory of a service, or a copy of it (default: --log_dir)'
+complete -c sqmon -n '_shtab_sqmon_using verify; and test $_shtab_sqmon_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'directory of a service, a copy of it, or a bundle (default: --log_dir)'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a bundle -d 'pack what a service has written into one file that can leave the site'
 complete -c sqmon -n '_shtab_sqmon_using bundle' -s h -l help -d 'show this help message and exit'
 complete -c sqmon -n '_shtab_sqmon_using bundle' -l since -x -d 'only segments with records since then, as 03:12, '"'"'yesterday 02:00'"'"', 2026-11-24T02:00 or -15m'
