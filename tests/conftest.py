@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+from hypothesis import settings
 
 # The adapter patches pysqream, and the simulator's tests want it unpatched: the adapter keeps the copy that it has imported here, and
 # every later import makes another.
@@ -24,6 +25,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 # SIGTERM ends the tests in an orderly way, so that no program that they started is left.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("sqmon", deadline=None)
+settings.load_profile("sqmon")
 
 
 @pytest.fixture

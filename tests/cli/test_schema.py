@@ -109,7 +109,7 @@ FIELDS = {
 ENTRIES = st.fixed_dictionaries({"interval": st.just(2)}, optional={name: field for name, field in FIELDS.items() if name != "interval"})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(NAMES, SECONDS | ENTRIES | st.fixed_dictionaries({}, optional=FIELDS), max_size=2))
 def test_schema_and_reader_agree(document: dict[str, Any]) -> None:
     """What one accepts, the other accepts, whatever is written where."""

@@ -352,7 +352,7 @@ VALUES = st.one_of(
         lambda columns: st.tuples(st.just(columns), st.lists(st.tuples(*[VALUES] * len(columns)), min_size=1, max_size=8))
     )
 )
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, suppress_health_check=list(HealthCheck))
 def test_any_rows_make_valid_lines_under_the_cap(table: tuple[list[str], list[tuple[object, ...]]]) -> None:
     """Any rows make one strict line each, which loses nothing but what it names and keeps plain values unchanged."""
     columns, rows = table

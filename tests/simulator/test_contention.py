@@ -332,7 +332,7 @@ def take(cluster: Cluster, clock: Clock, step: tuple[Any, ...]) -> None:
         cluster.restart()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(STEPS)
 def test_any_schedule_keeps_the_rules(steps: list[tuple[Any, ...]]) -> None:
     """Whatever is ordered: no two conflicting locks are held at once, nobody waits for nothing or for too long, ids grow."""

@@ -726,7 +726,7 @@ def test_fsync_as_often_as_asked(tmp_path: Path, fsync: str, expected: int) -> N
     st.sampled_from([3_000, 30_000, 10**7]),
     st.sampled_from([4_000, 10**7]),
 )
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 def test_any_course_of_events_accounts_for_every_record(
     tmp_path_factory: pytest.TempPathFactory, course: list[tuple[str, int]], buffer_bytes: int, max_bytes: int
 ) -> None:

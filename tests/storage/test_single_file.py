@@ -387,7 +387,7 @@ def test_killed_writers_leave_whole_lines(tmp_path: Path) -> None:
     st.sampled_from([3_000, 30_000]),
     st.sampled_from([5_000, 10**7]),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 def test_any_course_of_events_accounts_for_every_record(
     tmp_path_factory: pytest.TempPathFactory, course: list[tuple[int, int | str]], buffer_bytes: int, max_bytes: int
 ) -> None:
