@@ -6,7 +6,7 @@ QUIET := --quiet --disable-pip-version-check
 PACKAGES := pip install $(QUIET)
 JOBS ?= 3
 
-.PHONY: demo test check lint types proof chaos bench matrix pages wheelhouse picture clean
+.PHONY: demo test check lint types proof chaos bench matrix pages wheelhouse deb packages picture clean
 
 demo: $(VENV)/demo.stamp ## show the service at work against a simulated SQreamDB; SECONDS=N ends it after N seconds
 	$(BIN)/sqmon demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -49,6 +49,15 @@ wheelhouse: | $(VENV)/bin/python ## dist/wheelhouse: sqmon and all that it needs
 	$(BIN)/pip wheel $(QUIET) --no-deps --wheel-dir dist/wheelhouse .
 	$(BIN)/pip download $(QUIET) --no-deps --only-binary :all: --dest dist/wheelhouse --requirement config_files/requirements.txt
 	cp config_files/requirements.txt dist/wheelhouse/
+
+deb: | $(VENV)/bin/python ## dist/*.deb: a Debian package for this release of Debian and this architecture
+	mkdir -p dist && rm -f dist/sqmon-*.whl dist/sqmon_*.deb
+	$(BIN)/pip wheel $(QUIET) --no-deps --wheel-dir dist .
+	PIP=$(BIN)/pip packages/debian/build dist/sqmon-*.whl dist
+
+packages: deb ## the Debian package, seen by lintian, then installed, run, removed and purged in an overlay of this host's root; as root
+	if command -v lintian; then lintian --allow-root --fail-on error dist/*.deb; fi
+	packages/debian/try dist/*.deb
 
 picture: $(VENV)/demo.stamp ## the picture of the live view in the README, from a demo run of SECONDS
 	$(BIN)/python docs/picture.py $(if $(SECONDS),--seconds $(SECONDS)) docs/live.svg
