@@ -23,7 +23,7 @@ from sqmon.clock import SystemClock
 from sqmon.config.password import PasswordSource
 from sqmon.config.settings import Connection, Metric, SegmentOptions
 from sqmon.database.client import Database
-from sqmon.database.deadline_socket import GuardedSocket
+from sqmon.database.read_ahead import ReadAhead
 from sqmon.ipc.reports import Report
 from sqmon.records.encoder import Encoder
 from sqmon.records.pipeline import Pipeline
@@ -81,6 +81,7 @@ def whole(database: Database) -> Iterator[Poll]:
 
         def poll() -> None:
             poller.write(poller.fetch(Tick(clock.monotonic(), 0)))
+            writer.tick()
             assert writer.pending == 0
 
         yield poll
@@ -120,13 +121,13 @@ def cost_of(port: int, way: Callable[[Database], Any], polls: int) -> Cost:
 
 def counted() -> list[int]:
     """Return a list of one number, to which every byte that is received from now on is added."""
-    received, original = [0], GuardedSocket.receive
+    received, original = [0], ReadAhead.receive
 
-    def receive(self: GuardedSocket, size: int) -> Union[bytes, bytearray]:
+    def receive(self: ReadAhead, size: int) -> Union[bytes, bytearray]:
         received[0] += size
         return original(self, size)
 
-    GuardedSocket.receive = receive  # type: ignore[method-assign]
+    ReadAhead.receive = receive  # type: ignore[method-assign]
     return received
 
 

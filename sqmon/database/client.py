@@ -55,10 +55,12 @@ def _receive(self: Any, byte_num: int, timeout: None = None) -> Any:  # noqa: AR
 
 
 def _answer_or_raise(get_response: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap Client.get_response so that an answer with an error is raised, whatever the step."""
+    """Wrap Client.get_response so that an answer is read in one go, and one with an error is raised, whatever the step."""
 
     def get_checked(self: Any, is_text_msg: bool = True) -> Any:
-        response = get_response(self, is_text_msg)
+        response = self.socket.s.text() if is_text_msg else None
+        if response is None:
+            response = get_response(self, is_text_msg)
         if is_text_msg and '"error"' in response:
             answer = json.loads(response)
             if isinstance(answer, dict) and "error" in answer:

@@ -25,7 +25,7 @@ _NUMBERS = Facts(plain=True, longest=0)
 
 
 class Column(Sequence[Any]):
-    """A column of a result; a slice of it is a list, and slices in ascending order cost the least."""
+    """A column of a result; a slice of it is a list that must not be changed, and slices in ascending order cost the least."""
 
     rows: int
     facts: Facts
@@ -73,12 +73,28 @@ class Joined(Column):
         place = bisect_right(self._starts, start) - 1
         while start < stop:
             first, end = self._starts[place], min(stop, self._starts[place + 1])
-            taken = self._parts[place].take(start - first, end - first)
-            if values:
-                values += taken
-            else:
-                values = taken
+            values += self._parts[place].take(start - first, end - first)
             start, place = end, place + 1
+        return values
+
+
+class Memory:
+    """The slices of a column as they were in the poll before; mostly they are the same again, and need not be decoded.
+
+    `raw` is all that the values of a slice follow from: its bytes, and what says how they are to be read.
+    """
+
+    def __init__(self) -> None:
+        self._slices: dict[int, tuple[tuple[object, ...], list[Any]]] = {}
+
+    def recalled(self, start: int, raw: tuple[object, ...]) -> Optional[list[Any]]:
+        """Return the values of the slice that begins at `start`, if its bytes are those of the last time."""
+        known = self._slices.get(start)
+        return known[1] if known is not None and known[0] == raw else None
+
+    def keep(self, start: int, raw: tuple[object, ...], values: list[Any]) -> list[Any]:
+        """Remember a slice, and return its values."""
+        self._slices[start] = raw, values
         return values
 
 
@@ -112,10 +128,11 @@ class Numbers(Column):
 class Text(Column):
     """UTF-8 texts one after the other, and the number of bytes of each; the caller has checked that each is valid."""
 
-    def __init__(self, data: Buffer, lengths: memoryview, nulls: Optional[bytes], longest: int) -> None:
+    def __init__(self, data: Buffer, lengths: memoryview, nulls: Optional[bytes], longest: int, memory: Optional[Memory]) -> None:
         self._data = data
         self._lengths = lengths
         self._nulls = _some(nulls)
+        self._memory = memory
         self._next = (0, 0)  # the row after the one that was taken last, and where its text begins
         self.rows = len(lengths)
         self.facts = Facts(plain=True, longest=longest)
@@ -125,10 +142,16 @@ class Text(Column):
         row, offset = self._next
         if row != start:
             offset = sum(self._lengths[:start])
-        lengths = self._lengths[start:stop].tolist()
+        lengths = self._lengths[start:stop]
         end = offset + sum(lengths)
         self._next = (stop, end)
         piece = bytes(self._data[offset:end])
+        if self._memory is None:
+            return self._decoded(piece, lengths.tolist(), start)
+        raw = (piece, lengths.tobytes(), b"" if self._nulls is None else self._nulls[start:stop])
+        return self._memory.recalled(start, raw) or self._memory.keep(start, raw, self._decoded(piece, lengths.tolist(), start))
+
+    def _decoded(self, piece: bytes, lengths: list[int], start: int) -> list[Any]:
         if not piece.isascii():
             values = list(map(bytes.decode, map(io.BytesIO(piece).read, lengths)))
         elif lengths.count(lengths[0]) == len(lengths):
@@ -142,10 +165,11 @@ class Text(Column):
 class Varchar(Column):
     """ASCII texts padded to one width; NULs anywhere and blanks at the end are not part of a text."""
 
-    def __init__(self, data: Buffer, size: int, nulls: Optional[bytes]) -> None:
+    def __init__(self, data: Buffer, size: int, nulls: Optional[bytes], memory: Optional[Memory]) -> None:
         self._data = data
         self._size = size
         self._nulls = _some(nulls)
+        self._memory = memory
         whole = bytes(data)
         self._has_nul = 0 in whole
         last = whole[size - 1 :: size]
@@ -155,8 +179,14 @@ class Varchar(Column):
 
     def take(self, start: int, stop: int) -> list[Any]:
         """See Column."""
-        size = self._size
-        values = _of_one_width(str(self._data[start * size : stop * size], "ascii"), size, stop - start)
+        piece = bytes(self._data[start * self._size : stop * self._size])
+        if self._memory is None:
+            return self._decoded(piece, start, stop)
+        raw = (self._size, piece, b"" if self._nulls is None else self._nulls[start:stop])
+        return self._memory.recalled(start, raw) or self._memory.keep(start, raw, self._decoded(piece, start, stop))
+
+    def _decoded(self, piece: bytes, start: int, stop: int) -> list[Any]:
+        values = _of_one_width(piece.decode("ascii"), self._size, stop - start)
         if self._has_nul:
             values = [value.replace("\0", "") for value in values]
         if self._is_padded:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import socket
 import ssl
 import struct
 import time
-from typing import Callable, Optional, TypeVar, Union
+from typing import Callable, Optional, TypeVar
 
+from sqmon.database.read_ahead import ReadAhead
 from sqmon.errors import QueryTimeoutError
 
 PING_SECONDS = 10.0
 """How often SQreamDB wants to hear from a client that waits for an answer (pysqream's own rhythm)."""
-
-_LEAST_READ_AHEAD = 4096
-_MOST_READ_AHEAD = 65536
-"""How much is read in one go: little at first, since most polls are small, then twice as much whenever it was not enough."""
 
 _PROMPT_SECONDS = 0.25
 """How long the system waits by itself, which costs one call; an answer that takes longer is worth three calls and a look at the clock."""
@@ -97,15 +93,14 @@ class Guard:
             self._connecting = None
 
 
-class GuardedSocket:
+class GuardedSocket(ReadAhead):
     """The part of a socket that pysqream uses, bound to its guard's deadline."""
 
     def __init__(self, raw: socket.socket, guard: Guard) -> None:
+        super().__init__()
         self._raw = raw
         self._guard = guard
         self._timeout: Optional[float] = None
-        self._ahead = io.BytesIO()
-        self._room = _LEAST_READ_AHEAD
         self._is_prompt = not isinstance(raw, ssl.SSLSocket)
         if self._is_prompt:
             raw.settimeout(None)
@@ -117,45 +112,13 @@ class GuardedSocket:
         """Whether it is of no more use."""
         return self._raw.fileno() < 0
 
-    def receive(self, size: int) -> Union[bytes, bytearray]:
-        """Return the next `size` bytes; while they are awaited, a ping is sent now and then where the server knows them.
+    def arrived(self, room: int) -> bytes:
+        """See ReadAhead; sends a ping now and then where the server knows them, and raises socket.timeout at the deadline."""
+        return self._waited(self._raw.recv, room)
 
-        Raises socket.timeout at the deadline, and ConnectionError when the server has closed the connection.
-        pysqream asks for each header and each buffer of a column separately, dozens of times a poll, so what has arrived is read in
-        one go and handed out on request.
-        """
-        piece = self._ahead.read(size)
-        return piece if len(piece) == size else self._completed(piece, size)
-
-    def forget(self) -> None:
-        """Forget what was read ahead."""
-        self._ahead = io.BytesIO()
-
-    def _completed(self, ahead: bytes, size: int) -> Union[bytes, bytearray]:
-        if size < 0:
-            raise ValueError(f"an answer can't have {size} bytes")
-        if size - len(ahead) >= _MOST_READ_AHEAD:
-            return self._large(ahead, size)
-        while len(ahead) < size:
-            piece = self._waited(self._raw.recv, self._room)
-            if not piece:
-                raise _closed()
-            if len(piece) == self._room < _MOST_READ_AHEAD:
-                self._room *= 2
-            ahead += piece
-        self._ahead = io.BytesIO(ahead)
-        return self._ahead.read(size)
-
-    def _large(self, ahead: bytes, size: int) -> bytearray:
-        data = bytearray(size)
-        data[: len(ahead)] = ahead
-        view = memoryview(data)[len(ahead) :]
-        while view:
-            count = self._waited(self._raw.recv_into, view)
-            if not count:
-                raise _closed()
-            view = view[count:]
-        return data
+    def arrived_into(self, view: memoryview) -> int:
+        """See `arrived`."""
+        return self._waited(self._raw.recv_into, view)
 
     def _waited(self, receive: Callable[[T], R], argument: T) -> R:
         """Return what the socket's method returns, as soon as something has arrived."""
@@ -223,10 +186,6 @@ class GuardedSocket:
         with contextlib.suppress(OSError):
             self._raw.shutdown(socket.SHUT_RDWR)
         self._raw.close()
-
-
-def _closed() -> ConnectionError:
-    return ConnectionAbortedError("0 returned by socket")
 
 
 class ReaderPings:

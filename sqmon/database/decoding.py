@@ -9,15 +9,17 @@ a version that looks different inside.
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from itertools import accumulate
 from typing import Any, Callable, NamedTuple, Optional
 
-from sqmon.database.columns import Buffer, Column, Joined, Numbers, Text, Values, Varchar
+from sqmon.database.columns import Buffer, Column, Joined, Memory, Numbers, Text, Values, Varchar
 from sqmon.result import Result, by_column
 
 _NAMES_IN_5 = {"data_columns", "col_type_tups", "col_tvc", "extracted_cols", "unparsed_row_amount"}
 _ARGUMENTS_IN_6 = ("self", "unsorted_data_columns", "col_types", "col_sizes", "col_nul", "col_tvc", "col_scales")
 _NUMBERS = {"ftBool": "?", "ftUByte": "B", "ftShort": "h", "ftInt": "i", "ftLong": "q", "ftFloat": "f", "ftDouble": "d"}
+_REMEMBERED_ROWS, _REMEMBERED_BYTES = 2048, 128 << 10  # of a column: some megabytes in the worst case, whatever the poll
 # Codecs that a server may name and in which bytes below 0x80 are ASCII.
 _SUPERSETS_OF_ASCII = frozenset({"ascii", "us-ascii", "utf8", "utf-8", "latin-1", "latin1", "iso-8859-1", "cp1252"})
 
@@ -38,6 +40,7 @@ class Fetched:
 
     def __init__(self) -> None:
         self._chunks: list[list[Column]] = []
+        self._memories: dict[int, Memory] = defaultdict(Memory)
 
     def take(self, columns: list[str], rows: list[tuple[Any, ...]]) -> Result:
         """Return all that has arrived, or `rows` where pysqream has decoded them itself."""
@@ -49,10 +52,13 @@ class Fetched:
 
     def add(self, raw: list[Raw], encoding: str, decoded_by_driver: Callable[[int], Any]) -> None:
         """Take a chunk; `decoded_by_driver` returns the values of the column at a place as pysqream decodes them."""
-        parts: list[Column] = [_part(column, encoding) or Values(list(decoded_by_driver(place))) for place, column in enumerate(raw)]
-        shortest = min(part.rows for part in parts)
-        if any(part.rows != shortest for part in parts):  # pysqream makes as many rows as the shortest column has values
-            parts = [Values(part.take(0, shortest)) for part in parts]
+        memory = self._memories.__getitem__ if not self._chunks else lambda _: None
+        parts: list[Column] = [
+            _part(column, encoding, memory(place)) or Values(list(decoded_by_driver(place))) for place, column in enumerate(raw)
+        ]
+        rows = {part.rows for part in parts}
+        if len(rows) > 1:  # pysqream makes as many rows as the shortest column has values
+            parts = [Values(part[: min(rows)]) for part in parts]
         self._chunks.append(parts)
 
 
@@ -132,15 +138,15 @@ def _unpacker(buffer: Any, fetched: Fetched) -> Callable[..., list[Any]]:
     return unpack
 
 
-def _part(raw: Raw, encoding: str) -> Optional[Column]:
+def _part(raw: Raw, encoding: str, memory: Optional[Memory]) -> Optional[Column]:
     """Return the column ready to be decoded, or None where pysqream has to do it."""
     nulls = None if raw.nulls is None else bytes(raw.nulls)
     if raw.tag in _NUMBERS and not raw.is_text:
         part: Optional[Column] = _numbers(_NUMBERS[raw.tag], raw, nulls)
     elif raw.tag == "ftBlob" and raw.is_text and raw.lengths is not None:
-        part = _text(raw.data, raw.lengths.cast("B").cast("i"), nulls)
+        part = _text(raw.data, raw.lengths.cast("B").cast("i"), nulls, memory)
     elif raw.tag == "ftVarchar" and not raw.is_text and encoding.lower() in _SUPERSETS_OF_ASCII:
-        part = _varchar(raw.data, raw.size, nulls)
+        part = _varchar(raw.data, raw.size, nulls, memory)
     else:
         return None
     return None if part is None or (nulls is not None and len(nulls) != part.rows) else part
@@ -151,7 +157,7 @@ def _numbers(letter: str, raw: Raw, nulls: Optional[bytes]) -> Numbers:
     return Numbers(view if view.format == letter else view.cast("B").cast(letter), nulls)  # type: ignore[call-overload]
 
 
-def _text(data: Buffer, lengths: memoryview, nulls: Optional[bytes]) -> Optional[Text]:
+def _text(data: Buffer, lengths: memoryview, nulls: Optional[bytes], memory: Optional[Memory]) -> Optional[Text]:
     sizes = lengths.tobytes()
     if sizes[3::4].strip(b"\0"):  # negative, or 16 MiB and more: not the length of a text in a row
         return None
@@ -159,7 +165,7 @@ def _text(data: Buffer, lengths: memoryview, nulls: Optional[bytes]) -> Optional
     whole = bytes(data)
     if not whole.isascii() and not _divides_between_characters(whole, lengths):
         return None
-    return Text(data, lengths, nulls, longest)
+    return Text(data, lengths, nulls, longest, memory if _is_small(len(lengths), whole) else None)
 
 
 _CONTINUATION = bytes(range(0x80, 0xC0))
@@ -175,5 +181,11 @@ def _divides_between_characters(data: bytes, lengths: memoryview) -> bool:
     return len(firsts.translate(None, _CONTINUATION)) == len(firsts)
 
 
-def _varchar(data: Buffer, size: int, nulls: Optional[bytes]) -> Optional[Varchar]:
-    return Varchar(data, size, nulls) if size > 0 and len(data) % size == 0 and bytes(data).isascii() else None
+def _varchar(data: Buffer, size: int, nulls: Optional[bytes], memory: Optional[Memory]) -> Optional[Varchar]:
+    if size <= 0 or len(data) % size or not bytes(data).isascii():
+        return None
+    return Varchar(data, size, nulls, memory if _is_small(len(data) // size, data) else None)
+
+
+def _is_small(rows: int, data: Buffer) -> bool:
+    return rows <= _REMEMBERED_ROWS and len(data) <= _REMEMBERED_BYTES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Callable, Hashable, Mapping, Optional, Sequence
+from typing import Any, Callable, Hashable, Optional, Sequence
 
 from sqmon.config import catalogue
 from sqmon.config.time_zone import Zone
@@ -37,23 +37,23 @@ def moment(value: object) -> Optional[dt.datetime]:
         return None
 
 
-class Instants:
-    """The times that the server wrote, in seconds since 1970; remembers each text, since poll after poll returns the same."""
+class Instants(dict[Hashable, Optional[tuple[float, float]]]):
+    """The times that the server wrote, in seconds since 1970; remembers each text, since poll after poll returns the same.
+
+    A value stands for the later and the earlier time that it can mean, which differ only within an hour that the clock goes through
+    twice, or for None where it is not a time.
+    """
 
     def __init__(self, zone: Zone) -> None:
+        super().__init__()
         self.zone = zone
-        self._known: dict[Hashable, Optional[tuple[float, float]]] = {}
 
-    def of(self, values: set[Hashable]) -> Mapping[Hashable, Optional[tuple[float, float]]]:
-        """Return for each value the later and the earlier time that it can mean, None for what is not a time.
-
-        The two differ only within an hour that the clock goes through twice.
-        """
-        if len(self._known) > _REMEMBERED_TIMES:
-            self._known.clear()
-        for value in values.difference(self._known):
-            self._known[value] = self._instant(value)
-        return self._known
+    def __missing__(self, value: Hashable) -> Optional[tuple[float, float]]:
+        """Work the times of a value out, and remember them."""
+        if len(self) >= _REMEMBERED_TIMES:
+            self.clear()
+        found = self[value] = self._instant(value)
+        return found
 
     def _instant(self, value: object) -> Optional[tuple[float, float]]:
         found = moment(value)
@@ -67,26 +67,40 @@ class Instants:
             return None
 
 
+class Ages(dict[Hashable, Optional[int]]):
+    """Whole seconds between each time that the server wrote and one poll; None for what is not a time."""
+
+    def __init__(self, now: float, instants: Instants) -> None:
+        super().__init__()
+        self._now = now
+        self._instants = instants
+
+    def __missing__(self, value: Hashable) -> Optional[int]:
+        """Work the age of a value out, and remember it for the other rows."""
+        instant, age = self._instants[value], None
+        if instant is not None:
+            # A time within an hour that comes twice is taken for the later one, as soon as that one has come: the younger age.
+            later, earlier = instant
+            age = int(self._now - (later if later <= self._now + _SKEW_SECONDS else earlier))
+        self[value] = age
+        return age
+
+
 class Moment:
     """The time of a poll, and how long before it things were."""
 
     def __init__(self, now_ns: int, instants: Instants) -> None:
         self._now = now_ns / 1e9
         self._instants = instants
-        self._ages: dict[Hashable, Optional[int]] = {}
+        self._ages = Ages(self._now, instants)
         self._today: Optional[dt.date] = None
 
     def ages(self, values: Values) -> Values:
         """Return whole seconds since each of `values`, None for what is not a time; below zero when the server's clock or zone differs."""
-        ages = self._ages
         try:
-            fresh = set(values).difference(ages)
+            return list(map(self._ages.__getitem__, values))
         except TypeError:  # an array in such a column can't be hashed and is not a time
             return [None] * len(values)
-        if fresh:
-            instants = self._instants.of(fresh)
-            ages.update((value, self._age(instants[value])) for value in fresh)
-        return list(map(ages.__getitem__, values))
 
     def days_until(self, value: object) -> Optional[int]:
         """Return the days from today, as the server's calendar has it, to the date `value`."""
@@ -97,13 +111,6 @@ class Moment:
             zone = self._instants.zone
             self._today = dt.datetime.fromtimestamp(self._now, zone or dt.timezone.utc).astimezone(zone).date()
         return (found.date() - self._today).days
-
-    def _age(self, instant: Optional[tuple[float, float]]) -> Optional[int]:
-        if instant is None:
-            return None
-        # A time within an hour that comes twice is taken for the later one, as soon as that one has come: the younger age.
-        later, earlier = instant
-        return int(self._now - (later if later <= self._now + _SKEW_SECONDS else earlier))
 
 
 _COMPUTED = Facts(plain=True, longest=0)

@@ -29,6 +29,7 @@ class Segment:
 
     def __init__(self, path: Path, descriptor: int, opened_at: float) -> None:
         self.path = path
+        self._text_path = str(path)
         self.size = 0
         self.lines = 0
         self.torn = 0  # bytes after the last newline
@@ -56,6 +57,10 @@ class Segment:
         self._dirty = True
         return size
 
+    def pause(self) -> None:
+        """Let go of what is kept of the lines written so far, since nothing may be written for a while."""
+        self._checksum.pause()
+
     def count(self, lines: int, first_seq: int) -> None:
         """Count `lines` more complete lines, from `first_seq` on."""
         if lines:
@@ -68,7 +73,7 @@ class Segment:
     def is_ours(self) -> bool:
         """Return whether the path still leads to this file and nobody else has changed its size."""
         try:
-            status = self.path.lstat()
+            status = os.lstat(self._text_path)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:

@@ -55,7 +55,10 @@ class SegmentWriter(BufferedWriter):
         """Retry what is waiting, seal a segment that is too old, and fsync when that is due."""
         self._flush()
         segment, now = self._segment, self._clock.monotonic()
-        if segment is None or self._backlog.torn:
+        if segment is None:
+            return
+        segment.pause()
+        if self._backlog.torn:
             return
         if now - segment.opened_at >= self._options.max_age_s:
             self._seal(segment)

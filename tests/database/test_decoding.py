@@ -155,6 +155,33 @@ def test_statements_of_one_cursor_do_not_mix(simulator: Simulator, asked: Databa
         assert_like_the_driver(asked)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_polls_that_resemble_each_other(simulator: Simulator, asked: Database, seed: int) -> None:
+    """What is remembered of the poll before is used for no value that has changed, be it by a byte, a length, a NULL or its type."""
+    rng = random.Random(seed)
+    columns = [Column("a", "text"), Column("b", "varchar(12)"), Column("c", "text"), Column("d", "varchar(6)")]
+    values = ["", "ab", "ba", "abc", "é", None, "blanks", "ab\0"]
+    rows = [[rng.choice(values[:4]) for _ in columns] for _ in range(rng.choice([3, 700]))]
+    for _ in range(12):
+        for _ in range(rng.randrange(3)):
+            rng.choice(rows)[rng.choice([0, 1, 3])] = rng.choice([value for value in values if value != "é"])
+            rng.choice(rows)[2] = rng.choice(values)
+        if rng.random() < 0.2:
+            columns[1], columns[3] = columns[3], columns[1]
+        simulator.set_result("f", columns, [tuple(row) for row in rows])
+
+        assert_like_the_driver(asked)
+
+
+def test_slices_that_are_taken_again_are_the_same(simulator: Simulator, asked: Database) -> None:
+    """A slice that did not change since the last poll is not decoded again."""
+    simulator.set_result("f", [Column("a", "text"), Column("b", "varchar(12)")], [(f"a{number}", f"b{number}") for number in range(600)])
+    first, second = decoded(asked), decoded(asked)
+
+    for before, now in zip(first.data, second.data):
+        assert before[512:600] is now[512:600]
+
+
 def lengths(*values: int) -> bytes:
     """Return the lengths of texts as they are sent."""
     return struct.pack(f"<{len(values)}i", *values)

@@ -76,9 +76,12 @@ def test_close_seals_with_the_figures_of_the_file(tmp_path: Path) -> None:
 def test_large_polls_are_hashed_beside_the_writer(tmp_path: Path) -> None:
     """Large polls are hashed in a thread, in the order of the bytes, and no thread outlives its segment."""
     before = threading.active_count()
-    stream = Stream(tmp_path, SegmentOptions(max_bytes=3_000_000))
-    for rows in (1, 5_000, 1, 20_000, 3):
+    stream = Stream(tmp_path, SegmentOptions(max_bytes=16 << 20))
+    threads = []
+    for rows in (1, 5_000, 1, 60_000, 3):
         stream.poll(rows)
+        threads.append(threading.active_count() - before)
+    assert threads[:4] == [0, 0, 0, 1]
     stream.writer.close()
 
     assert threading.active_count() == before
@@ -90,7 +93,7 @@ def test_deleted_segments_leave_no_thread(tmp_path: Path) -> None:
     before = threading.active_count()
     stream = Stream(tmp_path, ROOMY)
     for leave in (Path.unlink, lambda path: os.truncate(path, 10), lambda path: path.rename(tmp_path / "elsewhere")):
-        stream.poll(2_000)
+        stream.poll(40_000)
         assert threading.active_count() == before + 1
         assert stream.writer.path is not None
         leave(stream.writer.path)
