@@ -6,13 +6,11 @@ import argparse
 import contextlib
 import datetime as dt
 import os
-import socket
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Callable, Iterator, Optional
 
-import msgspec
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sqmon.cli import exit_codes, log_directories
@@ -22,14 +20,15 @@ from sqmon.config import converters, options, settings, small_file
 from sqmon.config.password import PasswordSource
 from sqmon.config.typed_time import typed_time
 from sqmon.delivery import bundle_extras
-from sqmon.delivery.bundle import FOREVER_NS, Extra, Order, Origin, bundle, directory_of
-from sqmon.delivery.bundle_choice import EVENTS, Choice, Window, choose
+from sqmon.delivery.bundle import FOREVER_NS, Extra, Order, bundle, directory_of
+from sqmon.delivery.bundle_choice import Choice, Window, choose
 from sqmon.delivery.bundle_masking import Masking
 from sqmon.delivery.bundle_search import Secret
 from sqmon.delivery.bundle_single import as_segments
+from sqmon.delivery.origin import newest_start, origin_of
 from sqmon.errors import ConfigError, SqmonError
 from sqmon.storage.bundle_manifest import Manifest, Omission
-from sqmon.storage.reader import events, segments
+from sqmon.storage.file_sources import DirectorySource
 
 OPTIONS = {
     "files": (
@@ -100,14 +99,10 @@ def run(args: argparse.Namespace) -> int:
         if not choice.segments:
             why = "no segments here; give the --log_dir of a service" if not choice.omitted else "no records in that window"
             raise SqmonError(f"{single or log_dir}: {why}")
-        start = _newest_start(log_dir)
-        origin = Origin(
-            args.cluster or str(start.get("cluster") or "default"),  # as in the agent's configuration
-            args.instance or socket.gethostname(),
-            str(start.get("log") or log_dir.absolute()) if single is None else str(single.absolute().parent),
-        )
+        start = newest_start(DirectorySource(log_dir))
+        origin = origin_of(start, log_dir if single is None else single.parent, cluster=args.cluster, instance=args.instance)
         found = [
-            bundle_extras.metrics(args.metrics_file or _path(start.get("metrics_file")) or settings.default_metrics_file(), masking),
+            bundle_extras.metrics(args.metrics_file or _path(start.metrics_file) or settings.default_metrics_file(), masking),
             bundle_extras.status(log_dir, masking),
             bundle_extras.positions(log_dir, args.agent_positions),
         ]
@@ -139,16 +134,6 @@ def _log_dir(args: argparse.Namespace) -> Path:
 
 def _path(text: object) -> Optional[Path]:
     return Path(text) if isinstance(text, str) and Path(text).is_file() else None
-
-
-def _newest_start(log_dir: Path) -> dict[str, object]:
-    """Return the event with which the newest service began, as far as there is one."""
-    for path in reversed(segments(log_dir, EVENTS)):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            found = [*events(path, "start")]
-            if found:
-                return msgspec.json.decode(found[-1], type=dict[str, object])
-    return {}
 
 
 def _secrets(args: argparse.Namespace) -> Iterator[Secret]:

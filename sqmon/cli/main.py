@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "status": "what each metric is doing now; exit code 0 healthy, 1 degraded, 2 not running",
     "verify": "prove that the files, and with --loki_url what is in Loki, are what the service wrote; exit code 0 proved, 1 not",
     "bundle": "pack what a service has written into one file that can leave the site",
+    "replay": "send to Loki what it does not have of a bundle or of a log directory",
     "history": "what became of locks, statements and nodes, and when the monitor was blind (exit code 1)",
     "report": "one HTML file of what the cluster did: locks and who waited for them, statements, workers, gaps",
     "scrub": "show what masking leaves of the SQL text in a file, before and after",

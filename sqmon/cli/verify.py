@@ -10,13 +10,12 @@ import time
 from pathlib import Path
 from typing import Callable, Optional
 
-from sqmon.cli import exit_codes, verify_view
+from sqmon.cli import exit_codes, loki_options, verify_view
 from sqmon.cli.console import Console
 from sqmon.clock import SystemClock
 from sqmon.config import converters, options, settings
 from sqmon.config.typed_time import TypedTime, typed_time
 from sqmon.delivery.inspection import Inspector
-from sqmon.delivery.loki_access import Access
 from sqmon.delivery.loki_client import LokiClient
 from sqmon.delivery.loki_queries import DEFAULT_SELECTOR, matchers_of
 from sqmon.delivery.verify import Verdict, verify
@@ -53,13 +52,7 @@ OPTIONS = {
             "deep", None, "also compare every byte of this share of the segments, another share each day", _share, metavar="N/T"
         ),
         options.Option("lag", 300.0, "age in seconds up to which a line may be on its way", converters.number(0, 10**7), metavar="SECONDS"),
-        options.Option("loki_tenant", "", "tenant, where Loki has several (X-Scope-OrgID)", str),
-        options.Option("loki_user", "", "user for basic authentication", str),
-        options.Option("loki_password", "", "its password; other users can see it in ps, so better use --loki_password_file", str),
-        options.Option("loki_password_file", None, "file that contains the password", converters.path, metavar="FILE"),
-        options.Option("loki_token", "", "bearer token; other users can see it in ps, so better use --loki_token_file", str),
-        options.Option("loki_token_file", None, "file that contains the token; read again for each query", converters.path, metavar="FILE"),
-        options.Option("loki_ca_file", None, "certificates to trust instead of the system's", converters.path, metavar="FILE"),
+        *loki_options.OPTIONS,
     ),
 }
 
@@ -107,9 +100,7 @@ def _proof(args: argparse.Namespace) -> Optional[LokiProof]:
         if unused:
             raise ConfigError([f"--{name}: says what to ask Loki for; give its URL with --loki_url" for name in unused])
         return None
-    secrets = (args.loki_password, args.loki_password_file, args.loki_token, args.loki_token_file)
-    access = Access(args.loki_url, args.loki_tenant, args.loki_user, *secrets, args.loki_ca_file)
-    client = LokiClient(access)
+    client = LokiClient(loki_options.access_of(args))
     return LokiProof(
         client, matchers_of(args.selector), clock=SystemClock(), lag_s=args.lag, positions=args.agent_positions, deep=args.deep
     )

@@ -16,6 +16,7 @@ from sqmon.delivery.bundle_choice import EVENTS, Choice, Chosen, Window, gaps, o
 from sqmon.delivery.bundle_masking import Masking
 from sqmon.delivery.bundle_search import Secret, searched
 from sqmon.delivery.inspection import Inspection, pieces
+from sqmon.delivery.origin import Origin
 from sqmon.errors import SqmonError
 from sqmon.storage.bundle_manifest import FORMAT, BundledFile, Kind, Manifest, Omission
 from sqmon.storage.reader import opened
@@ -23,14 +24,6 @@ from sqmon.storage.seal import digest, stream_of
 from sqmon.storage.writer import Sealed, reason_of
 
 FOREVER_NS = 1 << 62
-
-
-class Origin(NamedTuple):
-    """Where the records come from, as Loki knows it."""
-
-    cluster: str
-    instance: str
-    log_dir: str
 
 
 class Extra(NamedTuple):

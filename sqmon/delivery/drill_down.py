@@ -65,6 +65,11 @@ class DrillDown:
         kinds["counted_twice"] = sorted({*twice} - {*shown} - self._altered)
         return [Difference(kind, lines) for kind, places in kinds.items() for lines in ranges(places)]
 
+    def present(self, lines: Lines) -> list[int]:
+        """Return which of these records are in Loki, with whichever text; raises as `differences`."""
+        self._compare(lines)
+        return [place for place in range(lines.first, lines.last + 1) if self._seen[place] or place in self._altered]
+
     def _suspects(self) -> Iterator[tuple[Lines, int]]:
         """Yield the records of each step in which a figure differs, and how many lines Loki counts there."""
         times = self._local.times

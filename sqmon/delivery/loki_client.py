@@ -1,14 +1,15 @@
-"""The client of Loki's query API: one request at a time, patient with a Loki that is busy, and no secret in a message."""
+"""The client of Loki: one request at a time, patient with a Loki that is busy, and no secret in a message."""
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import re
 import ssl
 import time
 import urllib.parse
-from typing import Any, Callable, Mapping, NamedTuple, NoReturn, Optional
+from typing import Any, Callable, Mapping, NamedTuple, NoReturn, Optional, Union
 
 import msgspec
 
@@ -21,6 +22,7 @@ _LARGEST_ANSWER = 64 << 20
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further try
 _LONGEST_PAUSE = 60.0
 _PIECE = 1 << 16
+_LEVEL = 3  # of compression
 _TEXT = 300  # characters of an answer that an error repeats
 
 
@@ -31,6 +33,18 @@ class RefusedError(SqmonError):
         super().__init__(message)
         self.status = status
         self.text = text
+
+
+class NoAnswerError(SqmonError):
+    """There was no answer, so that nobody knows whether Loki has done what was asked."""
+
+
+class Answer(NamedTuple):
+    """What Loki said."""
+
+    status: int
+    text: str
+    retry_after: str
 
 
 class Sample(NamedTuple):
@@ -69,7 +83,7 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 class LokiClient:
-    """Asks one Loki; every request raises SqmonError when it can't be answered, and RefusedError when Loki refuses it."""
+    """Asks one Loki; every query raises SqmonError when it can't be answered, and RefusedError when Loki refuses it."""
 
     def __init__(self, access: Access, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.queries = 0
@@ -121,12 +135,9 @@ class LokiClient:
         for pause in (*_PAUSES, None):
             wait = pause
             try:
-                status, retry_after, answer = self._exchanged(method, self._prefix + path, body, headers)
-            except ssl.SSLCertVerificationError as error:
-                raise SqmonError(f"{self.url}: its certificate is not trusted ({error.verify_message}); see --loki_ca_file") from None
-            except (OSError, http.client.HTTPException) as error:
-                self.close()
-                reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
+                status, retry_after, answer = self._exchanged(method, path, body, headers)
+            except NoAnswerError as error:
+                reason = str(error)
             else:
                 if status == http.HTTPStatus.OK:
                     self.queries += 1
@@ -137,11 +148,16 @@ class LokiClient:
                     status < http.HTTPStatus.INTERNAL_SERVER_ERROR or status == http.HTTPStatus.GATEWAY_TIMEOUT
                 ):
                     self._refused(status, answer.decode("utf-8", "replace"), reason)
-                if wait is not None and re.fullmatch(r"[0-9]{1,6}", retry_after):
-                    wait = min(float(retry_after), _LONGEST_PAUSE)
+                wait = None if wait is None else pause_of(retry_after, wait)
             if wait is not None:
                 self._sleep(wait)
         raise SqmonError(f"{self.url}: Loki does not answer ({shown(reason)}); tried {len(_PAUSES) + 1} times")
+
+    def send(self, path: str, body: bytes, content_type: str = "application/json") -> Answer:
+        """Send something once, compressed, and return the answer, whatever it is; raises NoAnswerError when none came."""
+        headers = {"Content-Type": content_type, **({"Content-Encoding": "gzip"} if body else {}), **self._access.headers()}
+        status, retry_after, answer = self._exchanged("POST", path, gzip.compress(body, _LEVEL) if body else b"", headers)
+        return Answer(status, shown(answer.decode("utf-8", "replace").strip()), retry_after)
 
     def _refused(self, status: int, text: str, reason: str) -> NoReturn:
         hint = ""
@@ -151,8 +167,17 @@ class LokiClient:
             hint = "; give the URL of a Loki as --loki_url"
         raise RefusedError(f"{self.url}: Loki refuses the query: {reason}{hint}", status, text)
 
-    def _exchanged(self, method: str, path: str, body: Optional[str], headers: Mapping[str, str]) -> tuple[int, str, bytes]:
+    def _exchanged(self, method: str, path: str, body: Union[str, bytes, None], headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         """Return status, Retry-After and body of an answer; redirections are not followed, since that could tell others the secrets."""
+        try:
+            return self._exchange(method, self._prefix + path, body, headers)
+        except ssl.SSLCertVerificationError as error:
+            raise SqmonError(f"{self.url}: its certificate is not trusted ({error.verify_message}); see --loki_ca_file") from None
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise NoAnswerError(str(getattr(error, "strerror", None) or error or type(error).__name__)) from None
+
+    def _exchange(self, method: str, path: str, body: Union[str, bytes, None], headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         connection = self._connection = self._connection or self._connected()
         connection.request(method, path, body, dict(headers))
         answer = connection.getresponse()
@@ -183,6 +208,11 @@ class LokiClient:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def pause_of(retry_after: str, pause: float) -> float:
+    """Return for how long to wait before the next try: as long as Loki asks for, within reason, or else `pause`; both in seconds."""
+    return min(float(retry_after), _LONGEST_PAUSE) if re.fullmatch(r"[0-9]{1,6}", retry_after) else pause
 
 
 def _whole(text: str) -> int:

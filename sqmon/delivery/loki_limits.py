@@ -23,31 +23,37 @@ class Limits(NamedTuple):
 
 def limits_of(configuration: str) -> Limits:
     """Return the limits in what Loki answers to `/config`; the defaults where it has hidden it."""
-    import yaml  # noqa: PLC0415 - only a proof in Loki needs it
-
-    try:
-        found = yaml.load(configuration, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    except yaml.YAMLError:
-        found = None
-    limits, compactor, ingester = (_section(found, name) for name in ("limits_config", "compactor", "ingester"))
-    ends = [_seconds(limits.get("max_query_lookback"))]
+    found = loaded(configuration)
+    limits, compactor, ingester = (section(found, name) for name in ("limits_config", "compactor", "ingester"))
+    ends = [seconds(limits.get("max_query_lookback"))]
     if compactor.get("retention_enabled") is True:
-        ends.append(_seconds(limits.get("retention_period")))
+        ends.append(seconds(limits.get("retention_period")))
     known = [end for end in ends if end]
     entries = limits.get("max_entries_limit_per_query")
     return Limits(
         kept_s=min(known) if known else None,
-        unflushed_s=_seconds(ingester.get("query_store_max_look_back_period")),
+        unflushed_s=seconds(ingester.get("query_store_max_look_back_period")),
         most_entries=min(entries, _ENTRIES) if isinstance(entries, int) and entries > 0 else _ENTRIES,
     )
 
 
-def _section(found: Any, name: str) -> dict[str, Any]:
-    section = found.get(name) if isinstance(found, dict) else None
-    return section if isinstance(section, dict) else {}
+def loaded(configuration: str) -> Any:
+    """Return what Loki answers to `/config` as values, None where that is no YAML."""
+    import yaml  # noqa: PLC0415 - only what asks Loki needs it
+
+    try:
+        return yaml.load(configuration, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    except yaml.YAMLError:
+        return None
 
 
-def _seconds(value: object) -> Optional[float]:
+def section(found: Any, name: str) -> dict[str, Any]:
+    """Return a section of a configuration, an empty one where there is none."""
+    part = found.get(name) if isinstance(found, dict) else None
+    return part if isinstance(part, dict) else {}
+
+
+def seconds(value: object) -> Optional[float]:
     """Return a duration as Loki writes it, such as 2h41m0s; None for none, which is 0 or negative."""
     text = str(value)
     parts = _DURATION.findall(text)

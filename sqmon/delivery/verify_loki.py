@@ -78,6 +78,8 @@ class LokiProof:
         self._lag_ns = int(lag_s * 1e9)
         self._positions = positions
         self._deep = deep
+        self.hides_nothing = False
+        """Whether Loki has just flushed what it hides until then."""
         self._proved: dict[str, tuple[Sealed, int, SegmentVerdict]] = {}
 
     def ask(self, verdict: Verdict, *, since_ns: int = 0) -> LokiVerdict:
@@ -106,6 +108,8 @@ class LokiProof:
         segments = [*timeless, *(self._proved[each.sealed.file][2] for each in known)]
         if asked:
             limits = limits_of(self._client.configuration())
+            if self.hides_nothing:
+                limits = limits._replace(unflushed_s=None)
             judge = Judge(now_ns, self._lag_ns, limits)
             positions = self._read_positions()
             figures = figures_in_loki(self._client, self._matchers, asked)

@@ -16,10 +16,11 @@ import pytest
 import zstandard
 
 from sqmon.config.settings import SegmentOptions
-from sqmon.delivery.bundle import FOREVER_NS, Order, Origin, bundle
+from sqmon.delivery.bundle import FOREVER_NS, Order, bundle
 from sqmon.delivery.bundle_archive import Archive
 from sqmon.delivery.bundle_choice import Window, choose
 from sqmon.delivery.bundle_masking import Masking
+from sqmon.delivery.origin import Origin
 from sqmon.delivery.verify import verify
 from sqmon.errors import SqmonError
 from sqmon.storage.bundle_manifest import BundledFile, Manifest

@@ -1,4 +1,4 @@
-"""A Loki that holds lines in memory and answers the queries of `sqmon verify` as a real one does, with faults of every kind.
+"""A Loki that holds lines in memory and answers `sqmon verify` and `sqmon replay` as a real one does, with faults of every kind.
 
 What it answers is held against recordings of a real Loki in tests/delivery/test_loki_stand_in.py.
 """
@@ -94,6 +94,20 @@ class LokiStandIn:
         """Lines older than that are hidden until they are flushed; 0 is off."""
         self.retention_s = 0.0
         self.now_ns: Callable[[], int] = time.time_ns
+        self.oldest_s = 0.0
+        """Lines that are older are refused; 0 refuses none."""
+        self.behind_s = 0.0
+        """Lines that are so much older than the newest of their stream in memory are refused; 0 refuses none."""
+        self.refuses: Callable[[str], str] = lambda _: ""
+        """Says of a line why it is refused, "" when it is not."""
+        self.push_faults: list[str] = []
+        """What happens to the next pushes, see `_pushed`; the others go well."""
+        self.pushed: list[int] = []
+        """How many lines each push had."""
+        self.flush_status = 204
+        self.flushes = 0
+        self._known: dict[frozenset[tuple[str, str]], dict[tuple[int, str], Stored]] = {}
+        self._in_memory: dict[frozenset[tuple[str, str]], int] = {}
         self.config: Optional[str] = None
         """What /config says, which is usually made of the limits here."""
 
@@ -104,19 +118,58 @@ class LokiStandIn:
         stream.append(stored)
         return stored
 
-    def push(self, body: bytes) -> None:
-        """Take what an agent sends as JSON."""
-        for stream in json.loads(body)["streams"]:
-            for ts, line, *metadata in stream["values"]:
-                entries = self.streams.get(frozenset(stream["stream"].items()), ())
-                again = next((entry for entry in entries if (entry.ts_ns, entry.line) == (int(ts), line)), None)
-                if again:
-                    again.copies += 1
-                else:
-                    self.put(stream["stream"], int(ts), line, **(metadata[0] if metadata else {}))
+    def push(self, body: bytes) -> Optional[Answer]:
+        """Take what an agent or a replay sends as JSON, and return Loki's answer, None when there is none."""
+        streams = json.loads(body)["streams"]
+        fault = self.push_faults.pop(0) if self.push_faults else ""
+        self.pushed.append(sum(len(stream["values"]) for stream in streams))
+        if fault.isdigit():
+            return Answer(int(fault), "nothing was taken\n", {"Retry-After": "3"} if fault == "429" else {})
+        if fault == "lost":
+            return Answer(204, "")
+        if fault == "no answer":
+            return None
+        answer = Answer(204, "")
+        for stream in streams:
+            values = stream["values"][: len(stream["values"]) // 2] if "half" in fault else stream["values"]
+            answer = self._taken(stream["stream"], values)  # that of the last stream is the answer
+        return Answer(500, "half was taken\n") if fault == "half" else None if "then no answer" in fault else answer
+
+    def _taken(self, labels: Mapping[str, str], values: list[Any]) -> Answer:
+        key = frozenset(labels.items())
+        known, refused = self._known.setdefault(key, {}), list[str]()
+        for ts, line, *metadata in values:
+            ts_ns = int(ts)
+            reason = self._refusal(labels, ts_ns, line, self._in_memory.get(key, 0))
+            if reason:
+                refused.append(reason)
+                continue
+            again = known.get((ts_ns, line))
+            if again:
+                again.copies += 1
+                continue
+            hidden = self.look_back_s and self.now_ns() - ts_ns > self.look_back_s * 1e9
+            known[ts_ns, line] = self.put(labels, ts_ns, line, flushed=not hidden, **(metadata[0] if metadata else {}))
+            self._in_memory[key] = max(ts_ns, self._in_memory.get(key, 0))
+        if not refused:
+            return Answer(204, "")
+        ignored = f",\ntotal ignored: {len(refused)} out of {len(values)}" if "too far behind" in refused[-1] else ""
+        return Answer(500 if "no schema config" in refused[-1] else 400, refused[-1] + ignored + "\n")
+
+    def _refusal(self, labels: Mapping[str, str], ts_ns: int, line: str, newest_ns: int) -> str:
+        stream = ", ".join(f'{name}="{value}"' for name, value in sorted({**labels, "service_name": labels.get("job", "")}.items()))
+        oldest_ns = self.now_ns() - int(self.oldest_s * 1e9) if self.oldest_s else 0
+        if ts_ns < oldest_ns:
+            ends = f"{_day(ts_ns)}, oldest acceptable timestamp is: {_day(oldest_ns)}"
+            return f"entry for stream '{{{stream}}}' has timestamp too old: {ends}"
+        if self.behind_s and ts_ns < newest_ns - self.behind_s * 1e9:
+            return f"entry with timestamp {_day(ts_ns)} ignored, reason: 'entry too far behind, entry timestamp is: {_day(ts_ns)}'"
+        return self.refuses(line)
 
     def flush(self) -> None:
-        """Make everything visible."""
+        """Make everything visible, and let all streams leave the memory."""
+        self.flushes += 1
+        self._in_memory.clear()
         for stream in self.streams.values():
             for entry in stream:
                 entry.flushed = True
@@ -263,6 +316,10 @@ def _sample(entry: Stored, labels: dict[str, str], kind: str, stages: str) -> Op
     return named, value
 
 
+def _day(ts_ns: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ts_ns // 10**9))
+
+
 def _seconds(at_ns: int) -> float:
     whole, rest = divmod(at_ns // 10**6, 1000)
     return whole if not rest else whole + rest / 1000
@@ -305,9 +362,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(Answer(401, "no org id\n"))
         elif loki.answers and url.path != "/config":
             self._send(loki.answers.pop(0))
-        elif url.path == "/loki/api/v1/push":
-            loki.push(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
-            self._send(Answer(204, ""))
+        elif url.path in ("/loki/api/v1/push", "/flush"):
+            self._send(self._taken(loki, body))
         elif url.path == "/config":
             loki.asked.append((url.path, asked))
             self._send(Answer(200, loki.configuration()))
@@ -321,6 +377,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._send(Answer(refusal.status, str(refusal)))
         else:
             self._send(Answer(404, "404 page not found\n"))
+
+    def _taken(self, loki: LokiStandIn, body: bytes) -> Answer:
+        """Take a push or the order to flush; raises ConnectionError where there is to be no answer."""
+        if self.path == "/flush":
+            if loki.flush_status == http.HTTPStatus.NO_CONTENT:
+                loki.flush()
+            return Answer(loki.flush_status, "")
+        answer = loki.push(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
+        if answer is None:
+            raise ConnectionError
+        return answer
 
     def _send(self, answer: Answer) -> None:
         data = answer.body.encode("utf-8", "surrogatepass")

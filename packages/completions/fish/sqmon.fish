@@ -50,7 +50,7 @@ function _shtab_sqmon_using
   test "$_shtab_sqmon_cmdpath" = "$argv"
 end
 
-set -g _shtab_sqmon_commands run check once status verify bundle history report scrub agent-config assets schema demo simulate
+set -g _shtab_sqmon_commands run check once status verify bundle replay history report scrub agent-config assets schema demo simulate
 set -g _shtab_sqmon_opts_with_value --agent_positions --buffer_mb --clock_skew --cluster --compress --contention --control_port --database --deep --file_backups --fsync --host --instance --lag --lifetimes --log_dir --log_file_path --log_level --loki_ca_file --loki_host --loki_password --loki_password_file --loki_port --loki_tenant --loki_token --loki_token_file --loki_url --loki_user --max_mb --metrics_address --metrics_file --metrics_json_path --metrics_port --min --min_free_mb --object --output --password --password_file --picker_port --picker_tls_port --port --query_timeout --retention_days --retention_mb --rows_locks --search_for --seconds --seed --segment_hours --segment_mb --selector --server_timezone --service --since --sql --startup_timeout --statement --statement_lock_timeout --time_zone --tls_port --until --user --username --version --watch -o
 
 complete -c sqmon -e
@@ -211,6 +211,23 @@ complete -c sqmon -n '_shtab_sqmon_using bundle' -l password -x -d 'its password
 complete -c sqmon -n '_shtab_sqmon_using bundle' -l password_file -xka "(__fish_complete_path (commandline -ct))" -d 'file that contains the password; read again for each login'
 complete -c sqmon -n '_shtab_sqmon_using bundle' -l search_for -xka "(__fish_complete_path (commandline -ct))" -d 'file of further texts, one a line, with which no bundle is written'
 complete -c sqmon -n '_shtab_sqmon_using bundle; and test $_shtab_sqmon_npos -eq 0' -ka "(__fish_complete_directories)" -d 'directory of a service, or a copy of it (default: --log_dir)'
+complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a replay -d 'send to Loki what it does not have of a bundle or of a log directory'
+complete -c sqmon -n '_shtab_sqmon_using replay' -s h -l help -d 'show this help message and exit'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l dry_run -d 'say what would be sent, and what Loki would refuse; send nothing'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l partial -d 'send what Loki takes, although it will refuse some, or although the files are damaged'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l loki_url -x -d 'the Loki to send to, as in http://localhost:3100'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l loki_tenant -x -d 'tenant, where Loki has several (X-Scope-OrgID)'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l loki_user -x -d 'user for basic authentication'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l loki_password -x -d 'its password; other users can see it in ps, so better use --loki_password_file'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l loki_password_file -xka "(__fish_complete_path (commandline -ct))" -d 'file that contains the password'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l loki_token -x -d 'bearer token; other users can see it in ps, so better use --loki_token_file'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l loki_token_file -xka "(__fish_complete_path (commandline -ct))" -d 'file that contains the token; read again for each query'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l loki_ca_file -xka "(__fish_complete_path (commandline -ct))" -d 'certificates to trust instead of the system'"'"'s'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l cluster -x -d 'name of the cluster (default: that of the bundle)'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l instance -x -d 'name of the host (default: that of the bundle, of a directory this host)'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l lag -x -d 'age in seconds up to which a line is left to the agent (default: 300.0)'
+complete -c sqmon -n '_shtab_sqmon_using replay' -l agent_positions -xka "(__fish_complete_path (commandline -ct))" -d 'the positions file of Alloy, Promtail or vlagent: what the agent is not known to have read is deleted last (default: the one in the usual places that tells of --log_dir)'
+complete -c sqmon -n '_shtab_sqmon_using replay; and test $_shtab_sqmon_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a bundle, the directory that one was unpacked to, or that of a service'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a history -d 'what became of locks, statements and nodes, and when the monitor was blind (exit code 1)'
 complete -c sqmon -n '_shtab_sqmon_using history' -s h -l help -d 'show this help message and exit'
 complete -c sqmon -n '_shtab_sqmon_using history' -l since -x -d 'beginning of the range, as 03:12, '"'"'yesterday 02:00'"'"', 2026-11-24T02:00 or -15m (default: the oldest event)'
