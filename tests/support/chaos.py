@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple
 
 from sqmon.simulator import Simulator
-from tests.support.chaos_kinds import KINDS, Site
+from tests.support.chaos_kinds import INODES, KINDS, Site
 from tests.support.collector import Collector
 from tests.support.faults import HostFaults
 from tests.support.program import Service, service, session_processes, wait_until
@@ -36,6 +36,8 @@ METRICS = {
 OPTIONS = ("--segment_mb", "0.1", "--buffer_mb", "1", "--password_file", "password", "--cluster", "chaos")
 _RECOVERY_SECONDS = 90.0
 _STOP_SECONDS = 20.0
+_LOOK_SECONDS = 0.1  # from one look at the files to the next
+_SILENT_SECONDS = 60.0  # without any event, whatever happens
 
 
 UnderWay = tuple[float, str, Iterator[float]]
@@ -66,7 +68,7 @@ def run(seed: int, seconds: float, kinds: tuple[str, ...] = ()) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="chaos-") as place, contextlib.ExitStack() as stack:
         directory = Path(place)
         try:
-            disk = stack.enter_context(small_disk(directory / "disk", "48m", ",nr_inodes=400"))
+            disk = stack.enter_context(small_disk(directory / "disk", "48m", f",nr_inodes={INODES}"))
         except BaseException as error:  # noqa: BLE001 - pytest's Skipped: where mounting is not permitted
             say(f"without a disk of its own ({error}): nothing is filled up")
             disk = directory / "disk"
@@ -87,9 +89,17 @@ def run(seed: int, seconds: float, kinds: tuple[str, ...] = ()) -> Outcome:
 def _reign(site: Site, seconds: float, only: tuple[str, ...]) -> int:
     """Begin random faults, end each after a while, and follow the files meanwhile."""
     end, actions = time.monotonic() + seconds, 0
+    events, heard = 0, time.monotonic()
     under_way: list[UnderWay] = []
     names = [name for name in KINDS if not only or name in only]
     while time.monotonic() < end and not site.running.ended:
+        if len(site.collector.events) > events:
+            events, heard = len(site.collector.events), time.monotonic()
+        elif time.monotonic() - heard > _SILENT_SECONDS:
+            site.problems.append(
+                f"no event for {_SILENT_SECONDS:g} s, after {actions} actions; under way: {[name for _, name, _ in under_way]}"
+            )
+            break
         name = site.rng.choice(names)
         if len(under_way) < 3 and name not in {other for _, other, _ in under_way}:
             actions += 1
@@ -100,7 +110,7 @@ def _reign(site: Site, seconds: float, only: tuple[str, ...]) -> int:
             for due, other, steps in [entry for entry in under_way if entry[0] <= time.monotonic()]:
                 under_way.remove((due, other, steps))
                 under_way = _advance(under_way, other, steps)
-            time.sleep(0.02)
+            time.sleep(_LOOK_SECONDS)
     for _, _, steps in under_way:
         for _ in steps:  # ended at once
             pass

@@ -20,10 +20,13 @@ from tests.support.faults import HostFaults
 from tests.support.program import Service, session_processes
 from tests.support.segment_files import fill
 
+INODES = 2000
+"""How many files the small disk can hold."""
+
 
 @dataclass
 class Site:
-    """The service, its database, its host, and whoever reads its files."""
+    """The service, its database, its host, and the reader of its files."""
 
     rng: random.Random
     running: Service
@@ -152,7 +155,9 @@ def remove_files(site: Site) -> Iterator[float]:
     deed: Callable[[Path], Any] = site.rng.choice([_remove, _move_away, _replace])
     with contextlib.suppress(OSError):
         deed(victim)
-    yield 0.5
+    yield 5.0
+    with contextlib.suppress(OSError):
+        _remove(_moved(victim))  # retention never sees it, and it would fill the disk
 
 
 def _remove(path: Path) -> None:
@@ -160,7 +165,11 @@ def _remove(path: Path) -> None:
 
 
 def _move_away(path: Path) -> None:
-    path.replace(path.with_name(f"{path.name}.moved-{os.urandom(2).hex()}"))
+    path.replace(_moved(path))
+
+
+def _moved(path: Path) -> Path:
+    return path.with_name(f"{path.name}.moved")
 
 
 def _replace(path: Path) -> None:
@@ -197,7 +206,7 @@ def no_inodes(site: Site) -> Iterator[float]:
     made: list[Path] = []
     if site.disk.is_mount():
         with contextlib.suppress(OSError):
-            for number in range(1000):
+            for number in range(2 * INODES):
                 path = site.disk / f"inode-{number}"
                 path.touch()
                 made.append(path)

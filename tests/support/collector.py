@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import IO, Any
 
 Range = tuple[int, int]
+Identity = tuple[int, int]
+
+_REMOVED_SECONDS = 30.0  # longer than any pause in which a process may not have noticed that its segment is gone
 
 
 class Collector:
-    """Counts the lines of all segments, and keeps the service's events; a context manager, since it keeps every file open."""
+    """Counts the lines of all segments, and keeps the service's events; a context manager, since it keeps files open.
+
+    A removed file stays open only for as long as somebody may still write to it: until then it occupies an inode and bytes of a small disk.
+    """
 
     def __init__(self, log_dir: Path) -> None:
         self.seen: Counter[tuple[str, str, int]] = Counter()
         """How often each line is there, by metric, run and seq."""
         self.events: list[dict[str, Any]] = []
         self._log_dir = log_dir
-        self._files: dict[tuple[int, int], IO[bytes]] = {}
-        self._rest: dict[tuple[int, int], bytes] = {}
+        self._files: dict[Identity, IO[bytes]] = {}
+        self._rest: dict[Identity, bytes] = {}
+        self._removed: dict[Identity, float] = {}
 
     def read(self) -> None:
         """Take in what is new in every file that is there or was there at an earlier call."""
         for path in self._log_dir.glob("*/*.jsonl"):
-            try:
-                file: IO[bytes] = path.open("rb")
-            except OSError:
-                continue
-            status = os.fstat(file.fileno())
-            if self._files.setdefault((status.st_dev, status.st_ino), file) is not file:
-                file.close()
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                if _identity(path.stat()) not in self._files:
+                    file: IO[bytes] = path.open("rb")
+                    if self._files.setdefault(_identity(os.fstat(file.fileno())), file) is not file:
+                        file.close()
         for identity, file in self._files.items():
             *lines, self._rest[identity] = (self._rest.get(identity, b"") + file.read()).split(b"\n")
             for line in lines:
                 self._take(line)
+            if lines or os.fstat(file.fileno()).st_nlink:
+                self._removed.pop(identity, None)
+            else:
+                self._removed.setdefault(identity, time.monotonic())
+        for identity in [each for each, since in self._removed.items() if time.monotonic() - since > _REMOVED_SECONDS]:
+            self._files.pop(identity).close()  # the next file may get the same identity
+            del self._rest[identity], self._removed[identity]
 
     def __enter__(self) -> Collector:
         return self
@@ -87,3 +101,7 @@ class Collector:
         self.seen[record["metric"], record["run_id"], record["seq"]] += 1
         if record["metric"] == "sqmon":
             self.events.append(record)
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
