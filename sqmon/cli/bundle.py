@@ -15,10 +15,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from sqmon.cli import exit_codes, log_directories
 from sqmon.cli.console import Console
-from sqmon.cli.history import bounds_of
 from sqmon.config import converters, options, settings, small_file
 from sqmon.config.password import PasswordSource
-from sqmon.config.typed_time import typed_time
+from sqmon.config.typed_time import bounds_of, typed_time
 from sqmon.delivery import bundle_extras
 from sqmon.delivery.bundle import FOREVER_NS, Extra, Order, bundle, directory_of
 from sqmon.delivery.bundle_choice import Choice, Window, choose

@@ -53,7 +53,7 @@ def demonstrate(directory: Path, seconds: Optional[float], console: Console) -> 
             highlight=False,
             soft_wrap=True,
         )
-        with View(directory, DEFAULT_METRICS, skip=before, console=console) as view:
+        with View(directory, DEFAULT_METRICS, skip={f"{path.parent.name}/{path.name}" for path in before}, console=console) as view:
             end = None if seconds is None else time.monotonic() + seconds
             with contextlib.suppress(KeyboardInterrupt):
                 while service.poll() is None and (end is None or time.monotonic() < end):

@@ -29,9 +29,9 @@ class Tally:
 
 
 class View:
-    """Follows the streams of `metrics` in `log_dir` and shows them; segments in `skip` are from before."""
+    """Follows the streams of `metrics` in `log_dir` and shows them; segments that `skip` names are from before."""
 
-    def __init__(self, log_dir: Path, metrics: Collection[str], *, skip: Collection[Path], console: Console) -> None:
+    def __init__(self, log_dir: Path, metrics: Collection[str], *, skip: Collection[str], console: Console) -> None:
         self.tallies = {metric: Tally() for metric in metrics}
         self._console = console
         self._events = StreamReader(log_dir, "sqmon", skip=skip)

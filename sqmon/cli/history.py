@@ -13,7 +13,7 @@ from sqmon.cli import exit_codes, history_view
 from sqmon.cli.console import Console
 from sqmon.clock import stamp_ns, utc_stamp
 from sqmon.config import options, settings
-from sqmon.config.typed_time import TypedTime, typed_duration, typed_time
+from sqmon.config.typed_time import bounds_of, typed_duration, typed_time
 from sqmon.errors import SqmonError
 from sqmon.lifetimes import locks, nodes, statements
 from sqmon.lifetimes.directory import Directory
@@ -23,7 +23,7 @@ from sqmon.lifetimes.lifetimes import Lifetimes
 from sqmon.lifetimes.lines import Line
 from sqmon.lifetimes.wanted import touches, wanted
 from sqmon.storage.directory_lock import is_locked
-from sqmon.storage.reader import all_segments
+from sqmon.storage.segment_names import all_segments
 
 OPTIONS = {
     "files": options.named("log_dir"),
@@ -77,15 +77,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         history_view.show(args.kind, found.since, found.until, found.history, gaps, console=Console())
     return exit_codes.FAILED if args.kind == "gaps" and gaps else exit_codes.OK
-
-
-def bounds_of(since: Optional[TypedTime], until: Optional[TypedTime], now: dt.datetime) -> tuple[Optional[dt.datetime], dt.datetime]:
-    """Return the range that was typed; raises SqmonError for one that ends before it begins."""
-    begin = since.moment(now) if since is not None else None
-    end = until.moment(now, after=begin) if until is not None else now
-    if begin is not None and end < begin:
-        raise SqmonError(f"--until {end:%Y-%m-%d %H:%M:%S %Z} is before --since {begin:%Y-%m-%d %H:%M:%S %Z}")
-    return begin, end
 
 
 def look(

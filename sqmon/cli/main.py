@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "once": "poll once and print the records; nothing is written",
     "status": "what each metric is doing now; exit code 0 healthy, 1 degraded, 2 not running",
     "verify": "prove that the files, and with --loki_url what is in Loki, are what the service wrote; exit code 0 proved, 1 not",
+    "logs": "records and events by time, text and column; one poll as a table, or what changed between two",
     "bundle": "pack what a service has written into one file that can leave the site",
     "replay": "send to Loki what it does not have of a bundle or of a log directory",
     "history": "what became of locks, statements and nodes, and when the monitor was blind (exit code 1)",

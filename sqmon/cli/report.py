@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from sqmon.cli import exit_codes
-from sqmon.cli.history import bounds_of
 from sqmon.clock import stamp_ns, utc_stamp
 from sqmon.config import options, settings
-from sqmon.config.typed_time import typed_time
+from sqmon.config.typed_time import bounds_of, typed_time
 from sqmon.delivery.report.gathering import Gathering
 from sqmon.delivery.report.page import page
 from sqmon.delivery.report.reading import gathered

@@ -9,6 +9,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 from sqmon.config import converters
 
 _TIME_AGO = re.compile(r"-[0-9][0-9.smhdw]*[smhdw]")
+_PAIRS = ("--diff",)  # options that have two times
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -188,14 +189,21 @@ def add_options(parser: argparse.ArgumentParser, groups: Mapping[str, tuple[Opti
 def spell(argv: Sequence[str]) -> list[str]:
     """Return `argv` with every --a-b written as --a_b, which is how the options are known; values and what follows -- stay.
 
-    A time such as -15m is joined to the option before it, since argparse would take it for an option.
+    A time such as -15m is joined to the option before it, since argparse would take it for an option; a blank has the same effect where
+    an option has two times.
     """
     spelled: list[str] = []
     ended = False
     for word in argv:
         ended = ended or word == "--"
         if not ended and _TIME_AGO.fullmatch(word) and spelled and re.fullmatch(r"--[a-z_]+", spelled[-1]):
-            spelled[-1] += f"={word}"
+            if spelled[-1] in _PAIRS:
+                spelled.append(f" {word}")
+            else:
+                spelled[-1] += f"={word}"
+            continue
+        if not ended and _TIME_AGO.fullmatch(word) and len(spelled) > 1 and spelled[-2] in _PAIRS:
+            spelled.append(f" {word}")
             continue
         match = None if ended else re.match(r"--[a-z][a-z0-9-]*(?==|\Z)", word)
         spelled.append("--" + match[0][2:].replace("-", "_") + word[match.end() :] if match else word)

@@ -7,12 +7,15 @@ import datetime as dt
 import re
 from typing import NamedTuple, Optional
 
+from sqmon.errors import SqmonError
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _LONGEST_S = 10 * 366 * 86400
 _DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,3})?[smhdw])+", re.ASCII)
 _PART = re.compile(r"([\d.]+)([smhdw])", re.ASCII)
 _CLOCK = re.compile(r"(?:(today|yesterday)(?:[ T]|\Z))?(?:(\d{1,2}):(\d\d)(?::(\d\d))?)?", re.IGNORECASE | re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE | re.ASCII)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 _FORMS = "03:12, yesterday 02:00, 2026-11-24T02:00 or -15m"
 
 
@@ -78,6 +81,20 @@ def in_words(seconds: float) -> str:
             rest = whole % size // part
             return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
     return f"{whole} s"
+
+
+def bounds_of(since: Optional[TypedTime], until: Optional[TypedTime], now: dt.datetime) -> tuple[Optional[dt.datetime], dt.datetime]:
+    """Return the range that was typed; raises SqmonError for one that ends before it begins."""
+    begin = since.moment(now) if since is not None else None
+    end = until.moment(now, after=begin) if until is not None else now
+    if begin is not None and end < begin:
+        raise SqmonError(f"--until {end:%Y-%m-%d %H:%M:%S %Z} is before --since {begin:%Y-%m-%d %H:%M:%S %Z}")
+    return begin, end
+
+
+def nanoseconds(moment: dt.datetime) -> int:
+    """Return a moment in nanoseconds since 1970."""
+    return (moment - _EPOCH) // dt.timedelta(microseconds=1) * 1000
 
 
 def typed_time(text: str) -> TypedTime:

@@ -15,8 +15,8 @@ from sqmon.records.encoder import MAX_LINE
 from sqmon.storage.archive import card_of
 from sqmon.storage.bundle_manifest import Omission
 from sqmon.storage.file_sources import DirectorySource
-from sqmon.storage.reader import all_segments, events
-from sqmon.storage.segment_names import parsed
+from sqmon.storage.look_back import events
+from sqmon.storage.segment_names import all_segments, parsed
 from sqmon.storage.writer import reason_of
 
 EVENTS = "sqmon"

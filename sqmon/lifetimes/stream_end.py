@@ -10,7 +10,8 @@ import msgspec
 from sqmon.clock import stamp_ns
 from sqmon.lifetimes.lines import METRIC, STATE, Line
 from sqmon.lifetimes.packed_state import State, unpack
-from sqmon.storage.reader import BackwardReader, segments
+from sqmon.storage.look_back import BackwardReader
+from sqmon.storage.reader import segments
 
 _MOST_BYTES = 1 << 30  # between two states
 

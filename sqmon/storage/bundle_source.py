@@ -9,10 +9,9 @@ from typing import BinaryIO, Hashable, Optional
 from sqmon.clock import STEP_NS, stamp_ns
 from sqmon.storage.bundle_manifest import BundledFile
 from sqmon.storage.bundle_reader import Bundle
-from sqmon.storage.reader import skip
 from sqmon.storage.seal import stream_of
 from sqmon.storage.segment_names import in_order, parsed
-from sqmon.storage.source import Segment, Source
+from sqmon.storage.source import Segment, Source, skip
 
 _TAIL = 1 << 16  # bytes, in which there is at least one whole line
 _CHUNK = 1 << 20

@@ -1,23 +1,31 @@
-"""The sources that are files on this host: a service's directory, the single file of file-only mode, and segments on their own."""
+"""The sources that are files on this host: a service's directory, segments on their own, and the single file of file-only mode."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
+import time
 from pathlib import Path
-from typing import BinaryIO, Hashable, Iterable, Optional
+from typing import BinaryIO, Iterable, Optional
 
 from sqmon.clock import STEP_NS
 from sqmon.errors import SqmonError
 from sqmon.storage.archive import card_in, open_archive
 from sqmon.storage.bundle_source import BundleSource, is_bundle
-from sqmon.storage.reader import all_segments, skip
-from sqmon.storage.segment_names import ARCHIVE, ARCHIVED, NO_SEGMENT, SegmentName, parsed, stored
-from sqmon.storage.source import MIXED, Segment, Source, tail_line
+from sqmon.storage.segment_names import ARCHIVE, ARCHIVED, NO_SEGMENT, SegmentName, all_segments, parsed, stored
+from sqmon.storage.single_file_source import SingleFile
+from sqmon.storage.source import Segment, Source, skip, tail_line
 
 _ARCHIVED_NAME = re.compile(rf"(([a-z][a-z0-9_]*)-.+){re.escape(ARCHIVED)}", re.ASCII)
+_COARSE_NS = 10**9
+
+
+def _changed_ns(directory: Path) -> int:
+    try:
+        return directory.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def source_at(path: Path) -> Source:
@@ -46,18 +54,27 @@ class DirectorySource(Source):
     def __init__(self, log_dir: Path) -> None:
         self.log_dir = log_dir
         self.name = str(log_dir)
+        self._listed: dict[str, tuple[tuple[int, ...], list[Segment]]] = {}
 
     def streams(self) -> list[str]:
         """See Source."""
         return [*all_segments(self.log_dir)]
 
     def segments(self, stream: str) -> list[Segment]:
-        """See Source."""
+        """See Source; a directory that has not changed since the last call is not read again."""
         directory, archives = self.log_dir / stream, self.log_dir / ARCHIVE / stream
-        return [
+        changed = (_changed_ns(directory), _changed_ns(archives))
+        known = self._listed.get(stream)
+        if known is not None and known[0] == changed:
+            return [*known[1]]
+        found: list[Segment] = [
             _Kept(stream, f"{stream}/{name}", parsed(stream, name), directory / name, archives / f"{name}{ARCHIVED}")
             for name in stored(self.log_dir, stream)
         ]
+        # The times of a directory are coarse: what was added right after this look must not go unnoticed.
+        if max(changed) < time.time_ns() - _COARSE_NS:
+            self._listed[stream] = (changed, found)
+        return [*found]
 
 
 class LooseSegments(Source):
@@ -76,35 +93,6 @@ class LooseSegments(Source):
     def segments(self, stream: str) -> list[Segment]:
         """See Source."""
         return [*self._segments.get(stream, ())]
-
-
-class SingleFile(Source):
-    """The file of file-only mode and what it has become by rotation: PATH.7 .. PATH.1, PATH. A file with another name stands alone."""
-
-    grows = True
-
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self._path = Path(os.path.realpath(path))
-
-    def streams(self) -> list[str]:
-        """See Source."""
-        return [MIXED]
-
-    def segments(self, stream: str) -> list[Segment]:
-        """See Source; the files have lines of any stream."""
-        del stream
-        before, found = None, self._look()
-        while before is None or [segment.key for segment in before] != [segment.key for segment in found]:
-            before, found = found, self._look()  # a rotation in the middle of a look may have hidden a file
-        return [*found]
-
-    def _look(self) -> list[_Rotated]:
-        found = []
-        for path in reversed(_rotations(self._path)):
-            with contextlib.suppress(OSError):
-                found.append(_Rotated(self._path, path.name, path.stat()))
-        return found
 
 
 class _Kept(Segment):
@@ -168,67 +156,6 @@ class _Kept(Segment):
         if self._archive is None:
             raise FileNotFoundError
         return self._archive
-
-
-class _Rotated(Segment):
-    """A file with the lines of all streams, which rotations rename."""
-
-    stream = MIXED
-
-    def __init__(self, newest: Path, name: str, status: os.stat_result) -> None:
-        self.name = name
-        self._newest = newest
-        self._status = status
-
-    @property
-    def seekable(self) -> bool:
-        """See Segment."""
-        return True
-
-    @property
-    def key(self) -> Hashable:
-        """See Segment."""
-        return self._status.st_dev, self._status.st_ino
-
-    @property
-    def ended_by_ns(self) -> Optional[int]:
-        """See Segment."""
-        with contextlib.suppress(OSError), self.open() as file:
-            return os.fstat(file.fileno()).st_mtime_ns + STEP_NS
-        return None
-
-    def size(self) -> int:
-        """See Segment."""
-        with self.open() as file:
-            return os.fstat(file.fileno()).st_size
-
-    def open(self, offset: int = 0) -> BinaryIO:
-        """See Segment; the file may have another name by now."""
-        for path in (self._newest.with_name(self.name), *_rotations(self._newest)):
-            with contextlib.suppress(FileNotFoundError):
-                file = path.open("rb")
-                if os.path.samestat(os.fstat(file.fileno()), self._status):
-                    file.seek(offset)
-                    return file
-                file.close()
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.name)
-
-    def last_line(self) -> bytes:
-        """See Segment."""
-        with self.open() as file:
-            return tail_line(file.fileno())
-
-
-def _rotations(path: Path) -> list[Path]:
-    """Return the file and what it has become by rotation, the newest first; raises nothing, whatever the directory is."""
-    name = re.compile(rf"{re.escape(path.name)}\.([1-9]\d*)", re.ASCII)
-    found: dict[int, Path] = {}
-    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
-        for entry in entries:
-            match = name.fullmatch(entry.name)
-            if match is not None and entry.is_file():
-                found[int(match[1])] = Path(entry.path)
-    return [path, *(found[number] for number in sorted(found))]
 
 
 def _segments_in(directory: Path) -> list[_Kept]:

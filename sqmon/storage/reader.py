@@ -1,47 +1,30 @@
-"""Readers of streams: forward line by line as an agent reads, backward from the newest line, or only certain events.
+"""The reader of a stream: forward, line by line, as an agent reads.
 
 A segment is known by the path that it was written under. Where it has been compressed since, `opened` finds its archive.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from pathlib import Path
-from typing import Any, BinaryIO, Collection, Generator, Iterable, Iterator, NamedTuple, Optional
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO, Collection, Generator, Hashable, Iterator, NamedTuple, Optional, Union
 
 import msgspec
 
-from sqmon.storage.archive import card_of, open_archive
-from sqmon.storage.segment_names import ARCHIVE, archive_of, in_order, stored
+from sqmon.storage.archive import open_archive
+from sqmon.storage.file_sources import DirectorySource
+from sqmon.storage.findings import Findings
+from sqmon.storage.seek import ALWAYS, Window, begin, cut, end_of, is_after, within
+from sqmon.storage.segment_names import archive_of, in_order, stored
+from sqmon.storage.source import MIXED, Position, Segment, Source, lines_of
 
 _decode = msgspec.json.Decoder(dict).decode  # three times as fast as json, and what it refuses is a ValueError, too
 _CHUNK = 1 << 20  # bytes that are read at once
-_BLOCK = 4096  # bytes that the smallest file counts for
 
 
 def segments(log_dir: Path, metric: str, *, archived: bool = True) -> list[Path]:
     """Return the segments of one stream in the order in which they were written, those that are `archived` among them."""
     directory = log_dir / metric
     return [directory / name for name in stored(log_dir, metric, archived=archived)]
-
-
-def all_segments(log_dir: Path, *, archived: bool = True) -> dict[str, list[str]]:
-    """Return the names of the segments of every stream of the directory, in the order in which they were written."""
-    streams = _directories(log_dir)
-    if archived:
-        streams |= _directories(log_dir / ARCHIVE)
-    found = {stream: stored(log_dir, stream, archived=archived) for stream in sorted(streams)}
-    return {stream: names for stream, names in found.items() if names}
-
-
-def _directories(path: Path) -> set[str]:
-    try:
-        with os.scandir(path) as entries:
-            return {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
-    except OSError:
-        return set()
 
 
 def opened(segment: Path) -> BinaryIO:
@@ -56,168 +39,157 @@ def opened(segment: Path) -> BinaryIO:
 
 
 class Place(NamedTuple):
-    """Where a line of a stream begins."""
+    """Where a line of a stream begins, in a form that can be written down."""
 
     segment: str
-    """The name of the segment."""
+    """The file name of the segment."""
     offset: int
 
 
 class StreamReader:
-    """Follows one stream through all its segments, like an agent: each line once, half-written ones not until they are whole."""
+    """Follows one stream through all its segments, like an agent: each line once, half-written ones not until they are whole.
 
-    def __init__(self, log_dir: Path, metric: str, *, skip: Collection[Path] = (), start: Optional[Place] = None) -> None:
-        """Begin at `start`, or with the oldest segment that is not to be skipped."""
+    Within a segment, the first line of a range of time is found by bisecting; segments outside of the range are not read.
+    """
+
+    def __init__(
+        self,
+        place: Union[Path, Source],
+        stream: str,
+        *,
+        skip: Collection[Hashable] = (),
+        start: Optional[Place] = None,
+        window: Window = ALWAYS,
+        findings: Optional[Findings] = None,
+    ) -> None:
+        """Read a directory of segments, or another source, from `start` on and without the segments whose keys are in `skip`.
+
+        With `findings`, what can't be read is noted there instead of raised, and so is every hole in `seq`. MIXED as the stream is all
+        lines of a source whose lines are mixed.
+        """
         self.place = start
-        """Where the line after the newest that was read begins; None before the first."""
+        """Where the line after the newest that `read` has given begins; None before the first."""
         self.torn = 0
         """Unfinished or broken lines in segments that nobody writes to any more."""
-        self._log_dir = log_dir
-        self._metric = metric
+        self._source = place if isinstance(place, Source) else DirectorySource(place)
+        self._stream = stream
+        self._window = window
+        self._findings = findings
         self._done = set(skip)
-        self._offsets: dict[Path, int] = {}
+        self._offsets: dict[Hashable, int] = {}
+        self._has_begun = False
+        self._piece = Place("", 0)  # where the newest piece begins
         if start is not None:
-            # The segment itself may have been deleted meanwhile.
-            names = in_order(metric, {*stored(log_dir, metric), start.segment})
-            self._done.update(log_dir / metric / name for name in names[: names.index(start.segment)])
-            self._offsets[log_dir / metric / start.segment] = start.offset
+            self._start_at(start)
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """Yield the records that were added since the last call."""
-        paths = [path for path in segments(self._log_dir, self._metric) if path not in self._done]
-        for path in paths:
-            try:
-                file = opened(path)
-            except FileNotFoundError:  # retention has deleted it meanwhile
-                continue
-            offset = self._offsets.get(path, 0)
-            with file:
-                skip(file, offset)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    offset += len(line)
-                    self.place = Place(path.name, offset)
-                    try:
-                        yield _decode(line)
-                    except ValueError:
-                        self.torn += 1
+        """Yield the records that were added since the last call; raises OSError."""
+        for data in self.pieces():
+            name, offset = self._piece
+            for line in data[:-1].split(b"\n"):
+                offset += len(line) + 1
+                self.place = Place(name, offset)
+                record = _record(line)
+                if record is None:
+                    self._tear()
                 else:
-                    line = b""
-            self._offsets[path] = offset
-            # The next segment is opened before this one is closed, so this one is complete only when a later one has lines.
-            if path is not paths[-1]:
-                self._done.add(path)
-                self.torn += bool(line)
+                    yield record
 
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the lines that were added since the last call, in pieces of whole lines; raises OSError.
 
-def skip(file: BinaryIO, offset: int) -> None:
-    """Go on to an offset of a file that has just been opened, whether it can seek or not; raises OSError."""
-    if file.seekable():
-        file.seek(offset)
-        return
-    while offset > 0:
-        offset -= len(file.read(min(offset, _CHUNK))) or offset
-
-
-class BackwardReader:
-    """The whole lines of files that are given newest first, from the last line to the first, within a bound.
-
-    What follows the last newline of a file is left out: it is half a line. Small files count as a block of the disk, so
-    that there can't be very many of them within the bound.
-    """
-
-    def __init__(self, paths: Iterable[Path], *, max_bytes: int, brief: bool = False) -> None:
-        """When that is to be `brief`, of archives of the `sqmon` stream come the lines alone that their cards repeat."""
-        self.complete = False
-        """Whether everything has been read, so that what was not found is not there."""
-        self._paths = paths
-        self._left = max_bytes
-        self._brief = brief
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the lines without their newlines. A file that can't be read is passed over and leaves the reading incomplete."""
-        complete = True
-        for path in self._paths:
-            if self._left <= 0:
-                return
-            after_block = max(0, self._left - _BLOCK)
+        A piece counts as read when the next one is asked for.
+        """
+        segments = self._to_read()
+        for segment in segments:
+            is_torn = False
             try:
-                whole = yield from self._lines_of(path)
+                is_torn = yield from self._pieces_of(segment)
             except FileNotFoundError:  # retention has deleted it meanwhile
-                continue
-            except OSError:
-                whole = False
-            complete = complete and whole
-            self._left = min(self._left, after_block)
-        self.complete = complete
+                pass
+            except OSError as error:
+                if self._findings is None:
+                    raise
+                self._findings.note_unreadable(segment.name, error)
+            # The next segment is opened before this one is closed, so this one is complete only when there is a later one.
+            if segment is not segments[-1] or not self._source.grows:
+                self._done.add(segment.key)
+                if is_torn:
+                    self._tear()
 
-    def _lines_of(self, path: Path) -> Generator[bytes, None, bool]:
-        try:
-            plain = path.open("rb")
-        except FileNotFoundError:
-            return (yield from self._archived_lines(path))
-        with plain:
-            return (yield from self._lines(plain.fileno()))
+    def start_at_end(self) -> Optional[Position]:
+        """Leave out the lines that are there now, and return where the first one is going to be that is read; None without a segment."""
+        segments = self._source.segments(self._stream)
+        self._has_begun = True
+        self._done.update(segment.key for segment in segments[:-1])
+        if not segments:
+            return None
+        position = end_of(segments[-1])
+        self._offsets[segments[-1].key] = position.offset
+        return position
 
-    def _archived_lines(self, path: Path) -> Generator[bytes, None, bool]:
-        if self._brief:
-            for line in reversed(card_of(path).events):
-                self._left -= len(line) + 1
-                yield line.encode()
-            return True
-        with open_archive(archive_of(path)) as archive, tempfile.TemporaryFile() as whole:
-            shutil.copyfileobj(archive, whole, _CHUNK)
-            whole.flush()
-            return (yield from self._lines(whole.fileno()))
+    def _start_at(self, place: Place) -> None:
+        names = {segment.key: PurePath(segment.name).name for segment in self._source.segments(self._stream)}
+        # The segment itself may have been deleted meanwhile.
+        ordered = in_order(self._stream, {*names.values(), place.segment})
+        earlier = {*ordered[: ordered.index(place.segment)]}
+        self._done.update(key for key, name in names.items() if name in earlier)
+        self._offsets.update((key, place.offset) for key, name in names.items() if name == place.segment)
 
-    def _lines(self, descriptor: int) -> Generator[bytes, None, bool]:
-        """Yield the lines of one file, and return whether its beginning was reached."""
-        start = os.fstat(descriptor).st_size
-        carried = b""  # the first line of what has been read, whose beginning may be missing
-        while start > 0 and self._left > 0:
-            size = min(start, _CHUNK, self._left)
-            start -= size
-            self._left -= size
-            data = os.pread(descriptor, size, start) + carried
-            first = data.find(b"\n") + 1 if start else 0
-            if start and not first:
-                carried = data
-                continue
-            carried = data[:first]
-            yield from reversed(data[first:].split(b"\n")[:-1])
-        return start == 0
+    def _to_read(self) -> list[Segment]:
+        """Return the segments that may have lines that have not been read, in order."""
+        segments = [segment for segment in self._source.segments(self._stream) if segment.key not in self._done]
+        if not self._has_begun:
+            self._has_begun = True
+            wanted = {segment.key for segment in within(segments, self._window)}
+            # The newest may still get lines of the range.
+            self._done.update(segment.key for segment in segments[:-1] if segment.key not in wanted)
+            segments = [segment for segment in segments if segment.key not in self._done]
+        return segments
+
+    def _pieces_of(self, segment: Segment) -> Generator[bytes, None, bool]:
+        """Yield what was added to a segment, and return whether half a line is left at its end."""
+        offset = self._offsets.get(segment.key)
+        if offset is None:
+            offset = begin(segment, self._window)
+        elif segment.size() <= offset:
+            return False
+        rest = b""
+        with segment.open(offset) as file:
+            for data in iter(lambda: file.read(_CHUNK), b""):
+                end = data.rfind(b"\n") + 1
+                if not end:
+                    rest += data
+                    continue
+                whole, rest = rest + data[:end], data[end:]
+                wanted = self._own(whole, segment)
+                if wanted:
+                    if self._findings is not None:
+                        self._findings.check(wanted, segment)
+                    self._piece = Place(PurePath(segment.name).name, offset + max(0, whole.find(wanted)))
+                    yield wanted
+                offset += len(whole)
+                self._offsets[segment.key] = offset
+                if is_after(whole, segment, self._window):
+                    return False
+        return bool(rest)
+
+    def _own(self, data: bytes, segment: Segment) -> bytes:
+        """Return the lines that are of the stream and within the window."""
+        data = cut(data, segment, self._window)
+        if segment.stream != MIXED or self._stream == MIXED:
+            return data
+        wanted = b'"metric":"%b"' % self._stream.encode()
+        return b"".join(line for line in lines_of(data) if wanted in line)
+
+    def _tear(self) -> None:
+        self.torn += 1
+        if self._findings is not None:
+            self._findings.torn += 1
 
 
-def events(path: Path, event: str) -> Iterator[bytes]:
-    """Yield the lines of one segment of the `sqmon` stream that tell of `event`, oldest first; raises OSError.
-
-    The others are passed over unparsed, at some gigabytes a second. An archive is not decompressed for that: its card repeats
-    all events but polls.
-    """
-    wanted = b'"event":"%b"' % event.encode()
-    rest = b""
+def _record(line: bytes) -> Optional[dict[str, Any]]:
     try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        yield from (line for line in map(_as_line, card_of(path).events) if wanted in line)
-        return
-    with file:
-        while True:
-            data = file.read(_CHUNK)
-            if not data:
-                return
-            end = data.rfind(b"\n") + 1
-            if not end:
-                rest += data
-                continue
-            data, rest = rest + data[:end], data[end:]
-            found = data.find(wanted)
-            while found >= 0:
-                start, stop = data.rfind(b"\n", 0, found) + 1, data.index(b"\n", found) + 1
-                yield data[start:stop]
-                found = data.find(wanted, stop)
-
-
-def _as_line(text: str) -> bytes:
-    return text.encode() + b"\n"
+        return _decode(line)
+    except ValueError:
+        return None

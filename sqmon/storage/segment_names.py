@@ -94,6 +94,23 @@ def stored(log_dir: Path, metric: str, *, archived: bool = True) -> list[str]:
     return in_order(metric, names.union(_archived(log_dir / ARCHIVE / metric)) if archived else names)
 
 
+def all_segments(log_dir: Path, *, archived: bool = True) -> dict[str, list[str]]:
+    """Return the names of the segments of every stream of the directory, in the order in which they were written."""
+    streams = _directories(log_dir)
+    if archived:
+        streams |= _directories(log_dir / ARCHIVE)
+    found = {stream: stored(log_dir, stream, archived=archived) for stream in sorted(streams)}
+    return {stream: names for stream, names in found.items() if names}
+
+
+def _directories(path: Path) -> set[str]:
+    try:
+        with os.scandir(path) as entries:
+            return {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+    except OSError:
+        return set()
+
+
 def _archived(directory: Path) -> list[str]:
     return [name[: -len(ARCHIVED)] for name in _files(directory) if name.endswith(ARCHIVED)]
 

@@ -9,7 +9,7 @@ import abc
 import contextlib
 import io
 import os
-from typing import BinaryIO, Hashable, Optional
+from typing import BinaryIO, Hashable, NamedTuple, Optional
 
 MIXED = ""
 """The stream of a segment in which the lines of all streams stand, as in the single file of file-only mode."""
@@ -34,6 +34,12 @@ class Segment(abc.ABC):
     def key(self) -> Hashable:
         """What identifies the segment from one listing to the next, even when it has been renamed or compressed in between."""
         return self.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Segment) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
     @property
     def version(self) -> Hashable:
@@ -65,6 +71,13 @@ class Segment(abc.ABC):
         """Return the last whole line without its newline, b"" when there is none; raises as `open`."""
 
 
+class Position(NamedTuple):
+    """A position between two lines: an offset in a segment."""
+
+    segment: Segment
+    offset: int
+
+
 class Source(abc.ABC):
     """A place with streams; each is the sequence of its segments."""
 
@@ -82,11 +95,37 @@ class Source(abc.ABC):
         """Return the segments that have lines of a stream in the order in which they were written, those that are MIXED among them."""
 
 
+_CHUNK = 1 << 20  # bytes that are read at once
 _TAIL = 1 << 16  # bytes, in which there is at least one whole line
 
 
 def tail_line(descriptor: int) -> bytes:
     """Return the last whole line of a file of lines, b"" when there is none; raises OSError."""
-    size = os.fstat(descriptor).st_size
-    data = os.pread(descriptor, _TAIL, max(0, size - _TAIL))
-    return data[: data.rfind(b"\n") + 1][:-1].rpartition(b"\n")[2]
+    end = whole_size(descriptor)
+    return os.pread(descriptor, min(end, _TAIL), max(0, end - _TAIL))[:-1].rpartition(b"\n")[2]
+
+
+def whole_size(descriptor: int) -> int:
+    """Return how many bytes a file has up to the end of its last whole line; raises OSError."""
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - _TAIL)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def skip(file: BinaryIO, offset: int) -> None:
+    """Go on to an offset of a file that has just been opened, whether it can seek or not; raises OSError."""
+    if file.seekable():
+        file.seek(offset)
+        return
+    while offset > 0:
+        offset -= len(file.read(min(offset, _CHUNK))) or offset
+
+
+def lines_of(data: bytes) -> list[bytes]:
+    """Return the lines of a piece of whole lines, each with its newline."""
+    return [line + b"\n" for line in data[:-1].split(b"\n")]

@@ -10,7 +10,7 @@ from typing import Collection, Iterable, NamedTuple, Optional
 import msgspec
 
 from sqmon.clock import Clock, stamp_ns
-from sqmon.storage.reader import BackwardReader
+from sqmon.storage.look_back import BackwardReader
 
 LOOK_BACK_BYTES = 4 * 1024 * 1024
 """How much of the newest events is read: some hours of them, in less than a tenth of a second."""

@@ -13,10 +13,11 @@ import msgspec
 
 from sqmon.clock import Clock
 from sqmon.side_thread import Crew, SideThread
-from sqmon.storage.reader import all_segments, events, segments
+from sqmon.storage.look_back import events
+from sqmon.storage.reader import segments
 from sqmon.storage.recount import recounted, run_of
 from sqmon.storage.seal import digest, stream_of
-from sqmon.storage.segment_names import in_order, stored
+from sqmon.storage.segment_names import all_segments, in_order, stored
 from sqmon.storage.writer import Sealed
 
 _STREAM = "sqmon"

@@ -9,7 +9,7 @@ import msgspec
 
 from sqmon.clock import stamp_ns, utc_stamp
 from sqmon.config.settings import Metric
-from sqmon.storage.reader import BackwardReader
+from sqmon.storage.look_back import BackwardReader
 
 _LOOK_BACK_BYTES = 256 * 1024 * 1024
 _BEGINNING = b'{"ts":"'

@@ -22,11 +22,12 @@ from sqmon.config.settings import SegmentOptions
 from sqmon.storage.archive import card_of
 from sqmon.storage.compression import AlteredError, Source, compress, remove_partial
 from sqmon.storage.knowledge import Knowledge, Unread
-from sqmon.storage.reader import BackwardReader, StreamReader, all_segments, events, opened
+from sqmon.storage.look_back import BackwardReader, events
+from sqmon.storage.reader import StreamReader, opened
 from sqmon.storage.reader import segments as stored_segments
 from sqmon.storage.recount import recounted
 from sqmon.storage.segment import newest_ns
-from sqmon.storage.segment_names import archive_of
+from sqmon.storage.segment_names import all_segments, archive_of
 from tests.support.clocks import FakeClock
 from tests.support.segment_files import Stream, fill, segments, small_disk
 

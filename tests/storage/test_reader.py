@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqmon.storage import reader as reader_module
-from sqmon.storage.reader import BackwardReader, StreamReader, all_segments, events, segments
+from sqmon.storage import look_back
+from sqmon.storage.look_back import BackwardReader, events
+from sqmon.storage.reader import StreamReader, segments
+from sqmon.storage.segment_names import all_segments
 
 
 def segment(log_dir: Path, number: int) -> Path:
@@ -98,8 +100,8 @@ def test_backwards_is_forwards_reversed(
     size = sum(path.stat().st_size for path in paths)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reader_module, "_CHUNK", chunk)
-        patch.setattr(reader_module, "_BLOCK", 0)
+        patch.setattr(look_back, "_CHUNK", chunk)
+        patch.setattr(look_back, "_BLOCK", 0)
         whole, cut = BackwardReader(paths[::-1], max_bytes=size + 1), BackwardReader(paths[::-1], max_bytes=bound)
         found = list(cut)
 
@@ -141,6 +143,6 @@ def test_events_of_one_kind_are_found_wherever_the_reads_fall(tmp_path: Path, mo
     wanted = [b'{"seq":%d,"event":"segment_sealed","file":"m/%d"}\n' % (number, number) for number in range(9)]
     path.write_bytes(b'{"seq":0,"event":"poll"}\n'.join([b"", *wanted, b'{"event":"segment_sealed","file":"']))
     for chunk in (1, 2, 3, 7, 20, 100, 1000, 1 << 20):
-        monkeypatch.setattr(reader_module, "_CHUNK", chunk)
+        monkeypatch.setattr(look_back, "_CHUNK", chunk)
 
         assert wanted == list(events(path, "segment_sealed"))

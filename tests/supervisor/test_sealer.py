@@ -10,8 +10,9 @@ import pytest
 
 from sqmon.clock import SystemClock
 from sqmon.config.settings import SegmentOptions, SegmentOutput
-from sqmon.storage.reader import StreamReader, all_segments
+from sqmon.storage.reader import StreamReader
 from sqmon.storage.seal import breaks, digest
+from sqmon.storage.segment_names import all_segments
 from sqmon.storage.streams import streams_of
 from sqmon.storage.writer import Sealed
 from sqmon.supervisor import sealer as sealer_module

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Collection, Iterator, Mapping, NamedTuple, Optional, Sequence, TypeVar
+from typing import Any, Callable, Collection, Hashable, Iterator, Mapping, NamedTuple, Optional, Sequence, TypeVar
 
 import pytest
 
 from sqmon.health import status_file
 from sqmon.health.status_file import Status
+from sqmon.storage.file_sources import DirectorySource
 from sqmon.storage.reader import StreamReader, segments
 
 DEADLINE_SECONDS = 40.0
@@ -96,7 +97,7 @@ def seconds_between(first: dict[str, Any], second: dict[str, Any]) -> float:
 class Service:
     """A `sqmon run` under way."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log_dir: Path, log: Path, old: Collection[Path]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log_dir: Path, log: Path, old: Collection[Hashable]) -> None:
         self.process = process
         self.log_dir = log_dir
         self._log = log
@@ -237,7 +238,7 @@ def service(
     if metrics is not None:
         words += ["--metrics_file", str(metrics_file(place, metrics))]
     log = log or place / f"{log_dir.name}.stderr"
-    old = segments(log_dir, "sqmon")
+    old = {segment.key for segment in DirectorySource(log_dir).segments("sqmon")}
     with log.open("wb") as sink:
         process = subprocess.Popen(
             [*through, *command(*words, *options)],

@@ -12,7 +12,7 @@ from sqmon.errors import SqmonError
 from sqmon.lifetimes.directory import Directory
 from sqmon.lifetimes.lifetimes import METRICS, Lifetimes
 from sqmon.storage.directory_lock import is_locked
-from sqmon.storage.reader import all_segments
+from sqmon.storage.segment_names import all_segments
 
 
 def gathered(
