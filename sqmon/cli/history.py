@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Sequence
 
 import msgspec
+from rich.text import Text
 
-from sqmon.cli import exit_codes, history_view
+from sqmon.cli import exit_codes, history_view, log_sources
 from sqmon.cli.console import Console
-from sqmon.clock import stamp_ns, utc_stamp
-from sqmon.config import options, settings
-from sqmon.config.typed_time import bounds_of, typed_duration, typed_time
-from sqmon.errors import SqmonError
+from sqmon.cli.history_look import Asked, Found, as_stamps, look
+from sqmon.clock import utc_stamp
+from sqmon.config import options
+from sqmon.config.typed_time import bounds_of, nanoseconds, typed_duration, typed_time
+from sqmon.errors import shown
 from sqmon.lifetimes import locks, nodes, statements
-from sqmon.lifetimes.directory import Directory
-from sqmon.lifetimes.gaps import Gap, Gaps
-from sqmon.lifetimes.history import History, Range
-from sqmon.lifetimes.lifetimes import Lifetimes
+from sqmon.lifetimes.gaps import Gap
 from sqmon.lifetimes.lines import Line
 from sqmon.lifetimes.wanted import touches, wanted
-from sqmon.storage.directory_lock import is_locked
-from sqmon.storage.segment_names import all_segments
 
 OPTIONS = {
-    "files": options.named("log_dir"),
+    "files": log_sources.OPTIONS,
     "history": (options.Option("json", False, "one JSON object, for programs"),),
 }
 
@@ -56,75 +52,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--min", type=typed_duration, default=0.0, metavar="DURATION", help="leave out what lasted less, as 10s, 5m or 1h30m")
 
 
-class Found(NamedTuple):
-    """What a directory says about a range of time."""
-
-    since: dt.datetime
-    until: dt.datetime
-    history: History
-    gaps: list[Gap]
-
-
 def run(args: argparse.Namespace) -> int:
     """Print what was found; gaps are exit code 1."""
-    log_dir = args.log_dir or settings.log_dir_to_read()
     now = dt.datetime.now().astimezone()
     since, until = bounds_of(args.since, args.until, now)
-    found = look(log_dir, _METRICS[args.kind], since, until, _wanted_of(args), now=now)
-    gaps = [gap for gap in found.gaps if _is_about(args, gap)]
-    if args.json:
-        Console().out(msgspec.json.encode(as_json(args.kind, found, gaps)).decode(), highlight=False)
-    else:
-        history_view.show(args.kind, found.since, found.until, found.history, gaps, console=Console())
-    return exit_codes.FAILED if args.kind == "gaps" and gaps else exit_codes.OK
-
-
-def look(
-    log_dir: Path,
-    metrics: Sequence[str],
-    since: Optional[dt.datetime],
-    until: dt.datetime,
-    kept: Callable[[str, Line], bool],
-    *,
-    now: dt.datetime,
-) -> Found:
-    """Read the directory of a service, running or not, and return what it says of the range; raises SqmonError without segments."""
-    if "sqmon" not in all_segments(log_dir):
-        raise SqmonError(f"{log_dir}: no segments of a service here; give its --log_dir")
-    within = Range(None if since is None else _stamp(since), _stamp(until))
-    lifetimes, history, gaps, told = Lifetimes(), History(within, kept), Gaps(), []
-    running = is_locked(log_dir)
-    try:
-        for event, poll in Directory(log_dir, metrics).read():
-            gap = gaps.take(event)
-            if gap is not None:
-                told.append(gap)
-            for line in lifetimes.take(poll) if poll is not None else ():
-                history.take(line)
-    except OSError as error:
-        raise SqmonError(f"{error.filename or log_dir}: {error.strerror or error}; the files must be readable") from None
-    for line in lifetimes.unfinished():
-        history.take(line)
-    told += gaps.ongoing(running=running)
-    begin = since or _moment(gaps.first_ns or 0).astimezone()
-    if since is not None and gaps.first_ns is not None and _ns(begin) < gaps.first_ns:
-        told.insert(0, Gap("", _ns(begin), gaps.first_ns, "no events are kept from that time"))
-    return Found(begin, until, history, [gap for gap in told if _overlaps(gap, begin, min(until, now))])
+    asked = Asked(args.kind, _METRICS[args.kind], since, until, _wanted_of(args))
+    sources = log_sources.chosen(args)
+    console = Console()
+    is_blind = False
+    documents: list[dict[str, Any]] = []
+    for number, (cluster, source) in enumerate(sources):
+        found = look(source, asked, now=now)
+        gaps = [gap for gap in found.gaps if _is_about(args, gap)]
+        is_blind = is_blind or bool(gaps)
+        if args.json:
+            documents.append({**({"cluster": cluster} if cluster else {}), **as_json(args.kind, found, gaps)})
+            continue
+        if len(sources) > 1:
+            console.print(Text(f"{'' if not number else chr(10)}cluster {shown(cluster)}" if cluster else "", "bold"), soft_wrap=True)
+        history_view.show(args.kind, found.since, found.until, found.history, gaps, console=console)
+    for document in documents:
+        console.out(msgspec.json.encode(document).decode(), highlight=False)
+    return exit_codes.FAILED if args.kind == "gaps" and is_blind else exit_codes.OK
 
 
 def as_json(kind: str, found: Found, gaps: Sequence[Gap]) -> dict[str, Any]:
     """Return what was found for programs: times in UTC."""
-    told = [
-        {**gap._asdict(), "since": utc_stamp(gap.since_ns), "until": None if gap.until_ns is None else utc_stamp(gap.until_ns)}
-        for gap in gaps
-    ]
-    for gap in told:
-        del gap["since_ns"], gap["until_ns"]
-    answer: dict[str, Any] = {"since": _stamp(found.since), "until": _stamp(found.until)}
+    answer: dict[str, Any] = {"since": utc_stamp(nanoseconds(found.since)), "until": utc_stamp(nanoseconds(found.until))}
     if kind != "gaps":
         lives = found.history.of(kind)
         answer[kind] = [{**lock, "waiters": found.history.waiters(lock)} for lock in lives] if kind == "locks" else lives
-    return {**answer, "gaps": told}
+    return {**answer, "gaps": as_stamps(gaps)}
 
 
 def _wanted_of(args: argparse.Namespace) -> Callable[[str, Line], bool]:
@@ -163,19 +121,3 @@ def _is_about(args: argparse.Namespace, gap: Gap) -> bool:
     if args.kind == "gaps":
         return args.object in ("", gap.target)
     return gap.target in _METRICS[args.kind]
-
-
-def _overlaps(gap: Gap, since: dt.datetime, until: dt.datetime) -> bool:
-    return gap.since_ns < _ns(until) and (gap.until_ns is None or gap.until_ns > _ns(since))
-
-
-def _ns(moment: dt.datetime) -> int:
-    return stamp_ns(_stamp(moment))
-
-
-def _stamp(moment: dt.datetime) -> str:
-    return f"{moment.astimezone(dt.timezone.utc):%Y-%m-%dT%H:%M:%S.%f}000Z"
-
-
-def _moment(ns: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(ns / 1e9, dt.timezone.utc)

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections import deque
 from pathlib import Path
-from typing import Any, Collection, Iterator, Mapping, NamedTuple, Optional
+from typing import Any, Collection, Iterator, Mapping, NamedTuple, Optional, Union
 
 import msgspec
 
@@ -14,6 +14,8 @@ from sqmon.clock import stamp_ns
 from sqmon.lifetimes.polls import Poll, Row, renamed
 from sqmon.records.fold import Fold
 from sqmon.storage.reader import Place, StreamReader
+from sqmon.storage.seek import ALWAYS, Window
+from sqmon.storage.source import Source
 
 _EVENTS = "sqmon"
 _GOOD = ("ok", "empty")
@@ -55,11 +57,22 @@ class Directory:
     hung or were skipped, and those whose records were dropped or deleted meanwhile.
     """
 
-    def __init__(self, log_dir: Path, metrics: Collection[str], state: Optional[DirectoryState] = None) -> None:
-        """`metrics` are those whose polls are wanted; of the others only the events are read. Begin where `state` says."""
+    def __init__(
+        self,
+        place: Union[Path, Source],
+        metrics: Collection[str],
+        state: Optional[DirectoryState] = None,
+        *,
+        window: Window = ALWAYS,
+    ) -> None:
+        """Read a log directory, or another source. `metrics` are those whose polls are wanted; of the others only the events are read.
+
+        Begin where `state` says. Only what lies within the window is read.
+        """
         known = state or DirectoryState(None, {})
-        self._events = StreamReader(log_dir, _EVENTS, start=known.events)
-        self._metrics = {metric: _Metric(log_dir, metric, known.metrics.get(metric)) for metric in metrics}
+        self._events = StreamReader(place, _EVENTS, start=known.events, window=window)
+        states = {metric: known.metrics.get(metric) for metric in metrics}
+        self._metrics = {metric: _Metric(_Lines(place, metric, state, window), state) for metric, state in states.items()}
 
     def state(self) -> DirectoryState:
         """Return what another one can go on from, after the newest event that was read; it changes with the next, so encode it at once."""
@@ -79,10 +92,10 @@ class Directory:
 class _Metric:
     """The polls of one metric."""
 
-    def __init__(self, log_dir: Path, metric: str, state: Optional[MetricState]) -> None:
+    def __init__(self, lines: _Lines, state: Optional[MetricState]) -> None:
         known = state or MetricState("", None, None, None, [])
-        self._name = metric
-        self._lines = _Lines(log_dir, metric, known.place, known.runs)
+        self._name = lines.metric
+        self._lines = lines
         self._run, self._ended_ns = known.run_id, known.ended_ns
         self._fold = Fold()
         if known.folded is not None:
@@ -132,8 +145,10 @@ class _Metric:
 class _Lines:
     """The lines of one metric, read once from the first to the last."""
 
-    def __init__(self, log_dir: Path, metric: str, start: Optional[Place], runs: Collection[str]) -> None:
-        self._reader = StreamReader(log_dir, metric, start=start)
+    def __init__(self, place: Union[Path, Source], metric: str, state: Optional[MetricState], window: Window) -> None:
+        self.metric = metric
+        start, runs = (state.place, state.runs) if state is not None else (None, ())
+        self._reader = StreamReader(place, metric, start=start, window=window)
         self._records: Iterator[dict[str, Any]] = iter(())
         self._head: Optional[dict[str, Any]] = None
         self._before_head = start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import Any, Collection, Mapping, NamedTuple, Optional
 
 from sqmon.clock import stamp_ns
 from sqmon.lifetimes.lines import METRIC
@@ -50,6 +50,15 @@ class Gaps:
         with contextlib.suppress(KeyError, TypeError, ValueError):  # a line that somebody else has written
             return self._taken(event, stamp_ns(event["ts"]))
         return None
+
+    @property
+    def targets(self) -> Collection[str]:
+        """The metrics that are polled, well or not, as far as events have told."""
+        return self._targets.keys()
+
+    def seen_by_all_ns(self) -> int:
+        """Return until when every metric was polled well, in nanoseconds since 1970; 0 where none was polled."""
+        return min((target.seen_ns for target in self._targets.values()), default=0)
 
     def ongoing(self, *, running: bool) -> list[Gap]:
         """Return the gaps that go on: those of metrics that fail, and of all metrics when no service is `running`."""

@@ -111,12 +111,13 @@ class _Kept(Segment):
 
     @property
     def ended_by_ns(self) -> Optional[int]:
-        """See Segment; an archive has the time of its segment."""
+        """See Segment; an archive has the time of its segment. A file that is older than its name has lost its time."""
         for path in (self._plain, self._archive):
             with contextlib.suppress(OSError):
                 if path is not None:
+                    modified_ns = path.stat().st_mtime_ns
                     # A stamp may be ahead of the clock by as much as a step is not noticed.
-                    return path.stat().st_mtime_ns + STEP_NS
+                    return modified_ns + STEP_NS if modified_ns >= (self.born_ns or 0) else None
         return None
 
     def size(self) -> int:

@@ -78,19 +78,20 @@ def _may_have(segments: Sequence[Segment], place: int, window: Window) -> bool:
             return False
         following = segments[place + 1].born_ns if place + 1 < len(segments) else None
         # A copy may have lost the times of its files: of a segment that its successor's name rules out, the last line is asked.
-        if following is not None and following + _SLACK_NS < window.since_ns and _last_ns(segment, 0) < window.since_ns:
+        is_doubtful = ended_by_ns is None or (following is not None and following + _SLACK_NS < window.since_ns)
+        if is_doubtful and _last_ns(segment, window.since_ns) < window.since_ns:
             return False
     if window.until_ns is None or segment.born_ns is None or segment.born_ns <= window.until_ns:
         return True
     # The first line may be of a poll that began before the segment was made, or may have waited for a full disk.
     before = segments[place - 1].born_ns if place else None
-    return (before is None or before <= window.until_ns) and _first_ns(segment, 0) <= window.until_ns
+    return (before is None or before <= window.until_ns) and _first_ns(segment) <= window.until_ns
 
 
-def _first_ns(segment: Segment, otherwise: int) -> int:
+def _first_ns(segment: Segment) -> int:
     with contextlib.suppress(OSError, ValueError), segment.open() as file:
         return stamp_ns(file.read(TS.stop)[TS].decode())
-    return otherwise
+    return 0
 
 
 def _last_ns(segment: Segment, otherwise: int) -> int:

@@ -7,9 +7,8 @@ import errno
 import os
 import re
 from pathlib import Path
-from typing import BinaryIO, Hashable, Optional
+from typing import BinaryIO, Hashable
 
-from sqmon.clock import STEP_NS
 from sqmon.storage.source import MIXED, Segment, Source, tail_line
 
 
@@ -61,13 +60,6 @@ class _Rotated(Segment):
     def key(self) -> Hashable:
         """See Segment."""
         return self._status.st_dev, self._status.st_ino
-
-    @property
-    def ended_by_ns(self) -> Optional[int]:
-        """See Segment."""
-        with contextlib.suppress(OSError), self.open() as file:
-            return os.fstat(file.fileno()).st_mtime_ns + STEP_NS
-        return None
 
     def size(self) -> int:
         """See Segment."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import os
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 
-from sqmon.clock import stamp_ns
+from sqmon.cli import history_look
+from sqmon.cli.history_look import Asked, look
+from sqmon.clock import stamp_ns, utc_stamp
 from sqmon.lifetimes.durations import between
 from sqmon.simulator import Simulator
+from sqmon.storage.file_sources import source_at
+from sqmon.storage.segment_names import parsed
 from tests.support.program import POWERLESS, Ended, Service, ended, service, wait_until
+from tests.support.recording import Recording
 
 QUICK = {"show_locks": 0.2, "show_server_status": 0.2, "show_cluster_nodes": 0.2}
 TIMEOUT = 1.5
@@ -139,7 +146,7 @@ def test_what_can_not_be_answered_is_one_line(tmp_path: Path) -> None:
     backwards = ended("history", "locks", "--since", "2026-11-25", "--until", "2026-11-24", cwd=tmp_path, TZ="UTC")
     wrong = ended("history", "locks", "--since", "tomorrow", cwd=tmp_path)
 
-    assert (1, f"sqmon: {tmp_path}: no segments of a service here; give its --log_dir\n") == (nothing.code, nothing.stderr)
+    assert (1, f"sqmon: {tmp_path}: no segments of a service here; give its --log_dir, or a --file\n") == (nothing.code, nothing.stderr)
     assert (1, "sqmon: --until 2026-11-24 00:00:00 UTC is before --since 2026-11-25 00:00:00 UTC\n") == (backwards.code, backwards.stderr)
     assert wrong.code == 2
     assert wrong.stderr.count("\n") == 1
@@ -162,3 +169,96 @@ def test_bounds_are_words() -> None:
     assert "about 2 h 5 min" == between(7500.0, 7501.0)
     assert ("at most 4 s", "at least 41 s") == (between(0.0, 4.0), between(41.0, None))
     assert "clock" in between(None, None)
+
+
+HOUR = 3600.0
+
+
+def day(place: Path, *, single: bool = False) -> int:
+    """Record locks for ten hours, a poll each two minutes; the service was stopped from 4 h to 5 h, failed from 7 h to 8 h, and ended at 10 h."""
+    recording = Recording(place, max_bytes=1 << 26 if single else 4096, single=single)
+    recording.event("start")
+    noon = recording.clock.time_ns()
+
+    def hours() -> float:
+        return (recording.clock.time_ns() - noon) / 1e9 / HOUR
+
+    while hours() < 10:
+        if 4 <= hours() < 5:
+            stopped = utc_stamp(recording.clock.time_ns())
+            recording.event("stop", reason="SIGTERM")
+            recording.advance(HOUR)
+            recording.restart("20261124T170000Z-0002")
+            recording.event("start")
+            until = utc_stamp(recording.clock.time_ns())
+            recording.event("gap", "warning", target="show_locks", since=stopped, until=until, reason="stopped", target_run_id="x")
+        now = hours()
+        held = {"long": 1 <= now < 9, "short": 2.5 <= now < 2.6, "late": 5.5 <= now < 5.55, "open": now >= 8.5}
+        rows = [
+            {"statement_id": name, "username": "etl", "locked_object": f"table$master$public${name}$Insert", "lock_mode": "Inclusive"}
+            for name, there in held.items()
+            if there
+        ]
+        if 7 <= now < 8:
+            recording.poll("show_locks", [], status="error", error="it failed")
+        else:
+            recording.poll("show_locks", rows)
+        recording.advance(120)
+    recording.event("stop", reason="SIGTERM")
+    recording.close()
+    return noon
+
+
+RANGES = ((0.5, 0.8), (2.55, 3.0), (4.2, 4.4), (3.0, 5.2), (7.2, 7.4), (8.6, 8.7), (9.5, 10.5), (-1.0, 0.2))
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("kind", ["locks", "gaps"])
+def test_range_is_answered_as_by_reading_everything(tmp_path: Path, kind: str, single: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the range, reading no more than it needs finds the same locks, with the same bounds, and the same gaps."""
+    noon = day(tmp_path / "place", single=single)
+    source = source_at(tmp_path / "place")
+    now = dt.datetime.fromtimestamp(noon / 1e9 + 11 * HOUR, dt.timezone.utc)
+    margins = history_look._MARGINS_S
+    for bounds in RANGES:
+        since, until = (dt.datetime.fromtimestamp(noon / 1e9 + hours * HOUR, dt.timezone.utc) for hours in bounds)
+        asked = Asked(kind, ("show_locks",) if kind == "locks" else (), since, until, lambda _kind, _line: True)
+        monkeypatch.setattr(history_look, "_MARGINS_S", margins)
+        found = look(source, asked, now=now)
+        monkeypatch.setattr(history_look, "_MARGINS_S", ())
+        everything = look(source, asked, now=now)
+
+        for name in ("statement_id", "began_after", "began_before", "ended_after", "ended_before"):
+            lives = [[life[name] for life in each.history.of("locks")] for each in (everything, found)]
+            assert lives[0] == lives[1], (bounds, name)
+        assert everything.gaps == found.gaps, bounds
+
+
+def test_range_reads_no_more_than_it_needs(tmp_path: Path) -> None:
+    """A range within which a lock came and went is answered although what was written hours before can't be read."""
+    log_dir = tmp_path / "logs"
+    noon = day(log_dir)
+    for path in log_dir.glob("*/*.jsonl"):
+        name = parsed(path.parent.name, path.name)
+        # The first event is asked since when there are any.
+        if name is not None and (name.number, path.parent.name) != (1, "sqmon") and name.microseconds < noon // 1000 + 3 * HOUR * 1e6:
+            os.utime(path, ns=(noon + int(3.5 * HOUR) * 10**9,) * 2)
+            path.chmod(0)
+    since, until = (utc_stamp(noon + int(hours * HOUR) * 10**9)[:19] + "Z" for hours in (5.45, 5.6))
+    words = ("history", "locks", "--log_dir", "logs", "--until", until, "--object", "late", "--json")
+    found = ended(*words, "--since", since, cwd=tmp_path, through=POWERLESS)
+    everything = ended(*words, cwd=tmp_path, through=POWERLESS)
+
+    assert (0, "", ["late"]) == (found.code, found.stderr, [life["statement_id"] for life in json.loads(found.stdout)["locks"]])
+    assert everything.code == 1
+
+
+def test_single_file_has_a_history(tmp_path: Path) -> None:
+    """--file takes the file of file-only mode."""
+    noon = day(tmp_path / "all.jsonl", single=True)
+    since, until = (utc_stamp(noon + int(hours * HOUR) * 10**9)[:19] + "Z" for hours in (2, 3))
+    words = ("history", "locks", "--file", "all.jsonl", "--since", since, "--until", until)
+    found = ended(*words, "--object", "short", "--json", cwd=tmp_path)
+
+    assert (0, "") == (found.code, found.stderr)
+    assert ["short"] == [life["statement_id"] for life in json.loads(found.stdout)["locks"]]

@@ -60,16 +60,16 @@ def seqs(place: Path, since_s: Optional[float], until_s: Optional[float], stream
     gaps=st.lists(st.integers(1, 5), min_size=1, max_size=80),
     cuts=st.sets(st.integers(0, 80), max_size=4),
     bounds=st.tuples(*[st.none() | st.integers(-3, 260)] * 2),
-    copied=st.booleans(),
+    copied=st.sampled_from([None, 0, NOON * 2]),
 )
 def test_range_of_time_is_what_a_look_at_each_line_finds(
     tmp_path_factory: pytest.TempPathFactory,
     gaps: list[int],
     cuts: set[int],
     bounds: tuple[Optional[int], Optional[int]],
-    copied: bool,
+    copied: Optional[int],
 ) -> None:
-    """Whatever the range, exactly the lines come whose `ts` is within it, from any number of segments, with their times or without."""
+    """Exactly the lines come whose `ts` is within the range, from any number of segments, whatever the times of their files."""
     log_dir = tmp_path_factory.mktemp("logs")
     since, until = bounds
     at = NOON
@@ -81,7 +81,9 @@ def test_range_of_time_is_what_a_look_at_each_line_finds(
         pieces[-1].append((at, line(at, number, text="x" * (7 * number))))
     for number, piece in enumerate(pieces, 1):
         # A poll takes a moment, so that its segment is made after the time of its first line.
-        segment(log_dir, number, piece[0][0] + S // 2, b"".join(text for _, text in piece), None if copied else piece[-1][0] + S // 2)
+        segment(
+            log_dir, number, piece[0][0] + S // 2, b"".join(text for _, text in piece), piece[-1][0] + S // 2 if copied is None else copied
+        )
     expected = [
         number
         for number, (ns, _) in enumerate(each for piece in pieces for each in piece)
