@@ -18,9 +18,8 @@ from sqmon.cli.console import Console
 from sqmon.cli.logs_filter import Filter, condition, expression
 from sqmon.cli.logs_lines import Follower, Stream, Wanted, forward, last
 from sqmon.cli.logs_view import Painter, Printer
-from sqmon.cli.once import shown_lines
 from sqmon.cli.pager import paged
-from sqmon.config import options
+from sqmon.cli.shown_lines import shown_lines
 from sqmon.config.typed_time import bounds_of, nanoseconds, typed_time
 from sqmon.errors import ConfigError, SqmonError
 from sqmon.storage.findings import Findings
@@ -28,15 +27,7 @@ from sqmon.storage.polls import Polls
 from sqmon.storage.seek import Window
 from sqmon.storage.source import MIXED, Source
 
-OPTIONS = {
-    "files": log_sources.OPTIONS,
-    "form": (
-        options.Option("json", False, "the lines as they are in the files, one JSON object each"),
-        options.Option("csv", False, "comma-separated values of one metric"),
-        options.Option("table", False, "columns below headings"),
-        options.Option("no_pager", False, "print at once, also on a terminal"),
-    ),
-}
+OPTIONS = {"files": log_sources.OPTIONS}
 
 _NOT_POLLED = ("sqmon", "lifetimes")
 _TURN_SECONDS = 0.25
@@ -65,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--poll", type=typed_time, metavar="TIME", help="the rows of the newest good poll that began at this time or before, as a table")
     add("--diff", type=typed_time, nargs=2, metavar="TIME", help="which rows came, went and changed between the polls at two times")
 
+    shape = parser.add_argument_group("form").add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="the lines as they are in the files, one JSON object each")
+    shape.add_argument("--csv", action="store_true", help="comma-separated values of one metric")
+    shape.add_argument("--table", action="store_true", help="columns below headings")
+    parser.add_argument("--no_pager", action="store_true", help="print at once, also on a terminal")
+
 
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 10**9:
@@ -81,8 +78,7 @@ def run(args: argparse.Namespace) -> int:
     _refuse_unknown(sources, streams, args.metrics)
     findings = Findings()
     terminal = sys.stdout.isatty()
-    console = Console()
-    paint = Painter(colour=terminal and console.color_system is not None and not console.no_color)
+    paint = Painter.of(Console())
     if args.poll is not None or args.diff is not None:
         return _print_polls(args, _polled(streams), paint, now)
     names = sorted({stream.name for stream in streams})
@@ -103,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 def _form_of(args: argparse.Namespace) -> str:
     """Return the name of the form, "" for words; raises ConfigError for options that don't go together."""
     forms = [name for name in ("json", "csv", "table") if getattr(args, name)]
-    problems = [f"--{name}: --{forms[0]} is another form; give one of them" for name in forms[1:]]
+    problems = []
     whole = "poll" if args.poll is not None else "diff" if args.diff is not None else ""
     if whole:
         others = ("follow", "lines", "since", "until", "grep", "where", "csv", "poll" if whole == "diff" else "diff")

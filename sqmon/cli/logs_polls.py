@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections import defaultdict
 from typing import Collection, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from rich.cells import cell_len
 
 from sqmon.cli.aligned import aligned
+from sqmon.cli.console import Console
 from sqmon.cli.logs_view import METADATA, Painter, cell_of, local_time
 from sqmon.clock import utc_stamp
 from sqmon.config import catalogue
+from sqmon.errors import shown
 from sqmon.lifetimes.polls import renamed
 from sqmon.records.changes import HASH
 from sqmon.storage.whole_poll import Record, WholePoll
 
 _NOT_COLUMNS = frozenset((*METADATA, "change", HASH, "truncated", "statement_hash"))
-_LONGEST = (60, 40, 30, 20, 12)  # characters of a cell; the first with which the table fits into the width counts
+_LONGEST, _SHORTEST = 60, 20  # characters to which a cell is cut, and to which it is not cut any more
+_GAP = 2  # blanks between columns
+_FIRST: Mapping[str, Sequence[str]] = {
+    "show_locks": ("statement_id", "username", "locked_object", "lock_mode", "lock_age_s", "statement_string"),
+    "show_server_status": ("statementid", "user_name", "statementstatus", "status_age_s", "statement_age_s", "service", "statement"),
+}
+"""The columns that matter most where there is no room for all."""
 _KEYS: Mapping[str, Sequence[str]] = {
     "show_locks": ("statement_id", "statement_start_time", "locked_object", "lock_mode"),
     "show_server_status": ("statementid", "statementstarttime"),
@@ -91,52 +100,92 @@ def as_json(polls: Sequence[WholePoll], cluster: str) -> dict[str, object]:
 
 def _table(poll: WholePoll, paint: Painter, *, cluster: str, width: Optional[int]) -> Iterator[str]:
     count = len(poll.rows)
-    title = f"{_named(poll.metric, cluster)}: {count} row{'' if count == 1 else 's'} at {_when(poll)} (poll {poll.poll} of {poll.run_id})"
-    yield paint("1", title)
+    yield paint("1", f"{_named(poll.metric, cluster)}: {count} row{_s(count)} at {_when(poll)}")
     if poll.problem:
         yield paint("33", poll.problem)
-    shared = _shared(poll.rows)
+    yield from table(poll.metric, poll.rows, paint, width=width)
+
+
+def printed(metric: str, began_ns: int, records: Sequence[Record]) -> Iterator[bytes]:
+    """Yield the table of a poll whose records were not in files, for stdout."""
+    console = Console()
+    paint = Painter.of(console)
+    count = len(records)
+    yield f"{paint('1', f'{metric}: {count} row{_s(count)} at {local_time(utc_stamp(began_ns))}')}\n".encode()
+    for line in table(metric, records, paint, width=console.width if console.is_terminal else None):
+        yield f"{line}\n".encode("utf-8", "backslashreplace")
+    yield b"\n"
+
+
+def table(metric: str, rows: Sequence[Record], paint: Painter, *, width: Optional[int]) -> Iterator[str]:
+    """Yield records as a table; what is the same in all of them stands in a line above it."""
+    shared = _shared(rows)
     if shared:
-        yield paint("2", "in all rows: " + ", ".join(f"{name}={cell_of(poll.rows[0].get(name))}" for name in shared))
-    heading, *rows = _fitted(poll.rows, shared, width) or [""]
-    if rows:
+        yield from _folded(paint, "in all rows: " + ", ".join(f"{name}={cell_of(rows[0].get(name))}" for name in shared), width)
+    heading, *lines = _fitted(metric, rows, shared, width) or [""]
+    if lines:
         yield paint("2", heading)
-    yield from rows
+    yield from lines
 
 
 def _difference(first: WholePoll, second: WholePoll, paint: Painter, *, cluster: str, width: Optional[int]) -> Iterator[str]:
     """Yield what came (+), went (-) and changed (~) from the first poll to the second."""
     found = difference(first.metric, first.rows, second.rows)
     counts = f"{len(found.came)} came, {len(found.went)} went, {len(found.changed)} changed, {found.unchanged} unchanged"
-    yield paint("1", f"{_named(first.metric, cluster)} from {_when(first)} to {_when(second)}: {counts}")
+    yield paint("1", f"{_named(first.metric, cluster)}: {counts}")
+    yield paint("2", f"from {_when(first)} to {_when(second)}")
     for poll in (first, second):
         if poll.problem:
             yield paint("33", f"poll at {_when(poll)}: {poll.problem}")
     for sign, style, rows in (("-", "31", found.went), ("+", "32", found.came)):
-        heading, *table = _fitted(rows, (), None if width is None else width - 2) or [""]
-        if table:
+        heading, *found_rows = _fitted(first.metric, rows, (), None if width is None else width - 2) or [""]
+        if found_rows:
             yield paint("2", f"  {heading}")
-        yield from (paint(style, f"{sign} {row}") for row in table)
+        yield from (paint(style, f"{sign} {row}") for row in found_rows)
     for each in found.changed:
         pairs = ((name, cell_of(each.before.get(name)) or "null", cell_of(each.after.get(name)) or "null") for name in each.columns)
         what = ", ".join(f"{name}: {old} → {new}" for name, old, new in pairs)
-        yield from (paint("33", line) for line in aligned([[f"~ {_label(first.metric, each.after)}{what}"]]))
+        yield from _folded(paint, f"~ {_label(first.metric, each.after)}{what}", width, style="33")
 
 
-def _fitted(rows: Sequence[Row], without: Collection[str], width: Optional[int]) -> list[str]:
-    """Return rows as a table below its headings, without columns that are always null; nothing for no rows."""
+def _fitted(metric: str, rows: Sequence[Row], without: Collection[str], width: Optional[int]) -> list[str]:
+    """Return rows as a table below its headings, without columns that are always null; nothing for no rows.
+
+    Where a width is given, the columns that matter most come first, the long ones are cut, and those that find no room are left out.
+    """
     names = [name for name in dict.fromkeys(itertools.chain.from_iterable(rows)) if name not in _NOT_COLUMNS and name not in without]
     names = [name for name in names if any(row.get(name) is not None for row in rows)]
+    columns = {name: [name, *(cell_of(row.get(name), longest=None if width is None else _LONGEST) for row in rows)] for name in names}
+    if width is not None:
+        first = [name for name in _FIRST.get(metric, ()) if name in columns]
+        names = _with_room({name: columns[name] for name in dict.fromkeys((*first, *names))}, width)
     if not names:
         return []
     numbers = {place for place, name in enumerate(names) if all(isinstance(row.get(name), (int, float)) for row in rows)}
-    table: list[str] = []
-    for longest in _LONGEST if width is not None else (None,):
-        cells = ([cell_of(row.get(name), longest=longest) for name in names] for row in rows)
-        table = aligned([names, *cells], right=numbers)
-        if width is None or max(map(cell_len, table)) <= width:
-            break
-    return table
+    return aligned([*zip(*(columns[name] for name in names))], right=numbers)
+
+
+def _folded(paint: Painter, text: str, width: Optional[int], *, style: str = "2") -> Iterator[str]:
+    """Yield a text in lines of a width."""
+    lines = [shown(text)] if width is None else textwrap.wrap(shown(text), width, subsequent_indent="  ")
+    yield from (paint(style, line) for line in lines)
+
+
+def _with_room(columns: dict[str, list[str]], width: int) -> list[str]:
+    """Return the names of the columns that fit into the width, of which the long ones have been cut for that."""
+    wanted = {name: max(map(cell_len, cells)) for name, cells in columns.items()}
+    given: dict[str, int] = {}
+    left = width
+    for name in columns:
+        least = min(wanted[name], max(_SHORTEST, cell_len(name)))
+        if not given or least + _GAP <= left:
+            given[name] = least
+            left -= least + _GAP
+    for name, least in given.items():
+        room = min(wanted[name], least + max(0, left))
+        left -= room - least
+        columns[name][:] = [cell if cell_len(cell) <= room else f"{cell[: room - 1]}…" for cell in columns[name]]
+    return [*given]
 
 
 def _poll_document(poll: WholePoll) -> dict[str, object]:
@@ -188,3 +237,7 @@ def _named(metric: str, cluster: str) -> str:
 
 def _when(poll: WholePoll) -> str:
     return local_time(utc_stamp(poll.began_ns))
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

@@ -11,8 +11,9 @@ from typing import IO, Any, Iterable, Mapping, NamedTuple, Optional, Protocol, S
 import msgspec
 
 from sqmon.cli.aligned import aligned
+from sqmon.cli.console import Console
 from sqmon.cli.event_words import sentence
-from sqmon.cli.once import shown_lines
+from sqmon.cli.shown_lines import shown_lines
 from sqmon.clock import stamp_ns
 from sqmon.errors import ConfigError, shown
 from sqmon.storage.findings import Findings
@@ -54,6 +55,11 @@ class Painter:
 
     def __init__(self, *, colour: bool) -> None:
         self._colour = colour
+
+    @classmethod
+    def of(cls, console: Console) -> Painter:
+        """Return the colours that a console shows."""
+        return cls(colour=console.is_terminal and console.color_system is not None and not console.no_color)
 
     def __call__(self, style: str, text: str) -> str:
         """Return the text in a style, which is the number of an SGR sequence; "" is none."""

@@ -6,9 +6,10 @@ import argparse
 import json
 import sys
 import time
-from typing import BinaryIO, Optional, Sequence
+from typing import BinaryIO, Callable, Iterable, Iterator, Optional, Sequence
 
 from sqmon.cli import exit_codes
+from sqmon.cli.shown_lines import shown_lines
 from sqmon.config import arguments, catalogue, metrics_file, options, settings
 from sqmon.config.settings import Connection, Metric, SqlMode
 from sqmon.database.single_polls import poll_each
@@ -27,13 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METRIC",
         help="names from the metrics file or the catalogue (default: the file's)",
     )
+    parser.add_argument("--table", action="store_true", help="print a table for each metric instead of records")
 
 
 def run(args: argparse.Namespace) -> int:
     """Poll each metric once and print its records; say on stderr which failed."""
     metrics = metrics_file.read(args.metrics_file or settings.default_metrics_file(), args.query_timeout)
     chosen = select(metrics, args.metrics, args.query_timeout)
-    failures = poll(arguments.connection_of(args), chosen, args.sql, sys.stdout.buffer, terminal=sys.stdout.isatty())
+    form = as_table if args.table else as_shown if sys.stdout.isatty() else as_they_are
+    failures = poll(arguments.connection_of(args), chosen, args.sql, sys.stdout.buffer, form=form)
     for failure in failures:
         print(f"sqmon: {failure}", file=sys.stderr)
     return exit_codes.FAILED if failures else exit_codes.OK
@@ -62,9 +65,30 @@ def select(metrics: list[Metric], names: Sequence[str], query_timeout: Optional[
     return chosen
 
 
-def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: BinaryIO, *, terminal: bool = False) -> list[str]:
-    """Write the rows of each metric as records; return a line for each metric that failed. Raises SqmonError when a login fails."""
-    form = shown_lines if terminal else bytes
+Form = Callable[[str, int, Iterator[bytes]], Iterable[bytes]]
+"""Makes what is printed of a metric, of the time of its poll in nanoseconds since 1970, and of its lines in pieces."""
+
+
+def as_they_are(_metric: str, _began_ns: int, lines: Iterator[bytes]) -> Iterable[bytes]:
+    """Print the records as a file gets them."""
+    return lines
+
+
+def as_shown(_metric: str, _began_ns: int, lines: Iterator[bytes]) -> Iterable[bytes]:
+    """Print the records as a terminal can bear them."""
+    return map(shown_lines, lines)
+
+
+def as_table(metric: str, began_ns: int, lines: Iterator[bytes]) -> Iterable[bytes]:
+    """Print a table for people."""
+    from sqmon.cli import logs_polls  # noqa: PLC0415 - records are printed without it, and sooner
+
+    records = [json.loads(line) for line in b"".join(lines).splitlines()]
+    return logs_polls.printed(metric, began_ns, records)
+
+
+def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: BinaryIO, *, form: Optional[Form] = None) -> list[str]:
+    """Write the records of each metric in a form; return a line for each metric that failed. Raises SqmonError when a login fails."""
     failures = []
     for answer in poll_each(connection, metrics):
         metric, began = answer.metric, answer.began_ns
@@ -72,14 +96,7 @@ def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: Binar
             failures.append(f"{metric.name}: {answer.error}")
             continue
         pipeline = Pipeline(metric, connection, sql, Encoder(metric.name, new_run_id(began)))
-        out.writelines(form(batch.data) for batch in pipeline.lines(answer.result, poll=1, now=time.monotonic(), started_ns=began))
+        batches = pipeline.lines(answer.result, poll=1, now=time.monotonic(), started_ns=began)
+        out.writelines((form or as_they_are)(metric.name, began, (batch.data for batch in batches)))
         out.flush()
     return failures
-
-
-def shown_lines(lines: bytes) -> bytes:
-    """Return lines of JSON with the same meaning and without a character that a terminal obeys: each is written as an escape."""
-    text = lines.decode()
-    return "".join(
-        character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1] for character in text
-    ).encode()

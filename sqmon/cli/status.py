@@ -13,7 +13,9 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from sqmon.cli import status_room
 from sqmon.cli.console import Console
+from sqmon.cli.status_room import Room
 from sqmon.clock import stamp_ns
 from sqmon.config import options, settings
 from sqmon.errors import SqmonError, shown
@@ -64,10 +66,12 @@ def show(log_dir: Path, *, as_json: bool, console: Console) -> int:
     if age > _STALE_SECONDS:
         status.problems.append(f"the service has said nothing for {age:.0f} s")
     healthy = not status.problems and all(metric.healthy for metric in status.metrics)
+    room = status_room.look(log_dir, status)
     if as_json:
-        console.out(msgspec.json.encode({"running": True, "healthy": healthy, **msgspec.to_builtins(status)}).decode(), highlight=False)
+        document = {"running": True, "healthy": healthy, **msgspec.to_builtins(status), "files": status_room.as_json(room)}
+        console.out(msgspec.json.encode(document).decode(), highlight=False)
     else:
-        _show(status, healthy=healthy, console=console)
+        _show(status, room, healthy=healthy, console=console)
     return HEALTHY if healthy else DEGRADED
 
 
@@ -79,7 +83,7 @@ def _show_one_line(log_dir: Path, line: str, *, running: bool, as_json: bool, co
         console.print(Text(shown(line)), soft_wrap=True)
 
 
-def _show(status: Status, *, healthy: bool, console: Console) -> None:
+def _show(status: Status, room: Room, *, healthy: bool, console: Console) -> None:
     """Print what a monitoring system shows, which is the first line, and then everything else."""
     word = ("OK", "bold green") if healthy else ("DEGRADED", "bold red")
     console.print(Text.assemble(word, f": {shown(status_file.summary(status.metrics, status.problems))}"), soft_wrap=True)
@@ -88,6 +92,9 @@ def _show(status: Status, *, healthy: bool, console: Console) -> None:
         console.print(Text(f"  {shown(problem)}", style="red"), soft_wrap=True)
     console.print()
     console.print(_table(status))
+    console.print()
+    for sentence in status_room.sentences(room):
+        console.print(Text(shown(sentence)))
     if status.lifetimes is not None:
         console.print(Text(f"\n{shown(_following(status.lifetimes))}"))
     if status.agent is not None:

@@ -20,7 +20,7 @@ _LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
 _LOKI = ("url", "tenant", "user", "password", "password_file", "token", "token_file", "ca_file")
 _OTHERS = (
-    *("offline", "json", "seconds", "instance", "offline_dir", "watch", "selector", "since", "deep", "lag", "search_for"),
+    *("offline", "json", "seconds", "instance", "offline_dir", "watch", "selector", "since", "deep", "lag", "search_for", "file"),
     *(f"loki_{name}" for name in _LOKI),
 )
 """Names that `run` has no use for: options of other commands, and what the shipped configurations of agents read."""

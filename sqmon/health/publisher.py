@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Optional
 
 from sqmon import __version__, logs
 from sqmon.clock import Clock, utc_stamp
-from sqmon.health.status_file import AgentStatus, LifetimesStatus, MetricStatus, Status, StatusFile
+from sqmon.config.settings import Retention
+from sqmon.health.status_file import AgentStatus, LifetimesStatus, MetricStatus, RetentionStatus, Status, StatusFile
 from sqmon.side_thread import Crew, SideThread
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ class Publisher:
         *,
         clock: Clock,
         cluster: str = "",
+        retention: Optional[Retention] = None,
         crew: Optional[Crew] = None,
     ) -> None:
         """Write `status.json` into `directory`; None is a single file, which has no status."""
         self._cluster = cluster
+        self._retention = _retention_status(retention) if retention is not None else None
         self._file = StatusFile(directory) if directory is not None else None
         self._gauges = gauges
         self._clock = clock
@@ -69,6 +72,7 @@ class Publisher:
             stopped=stopped,
             problems=problems,
             agent=agent,
+            retention=self._retention,
             lifetimes=lifetimes,
             metrics=metrics,
             end=self._generation,
@@ -85,3 +89,9 @@ class Publisher:
                 self._trouble = file.trouble
                 if file.trouble:
                     logs.get_logger().warning("status not written", reason=file.trouble)
+
+
+def _retention_status(retention: Retention) -> RetentionStatus:
+    return RetentionStatus(
+        seconds=retention.seconds, bytes=retention.bytes, min_free_bytes=retention.min_free_bytes, compress=retention.compress
+    )

@@ -58,6 +58,15 @@ class AgentStatus(msgspec.Struct, kw_only=True):
     """Why nothing is known, "" when something is."""
 
 
+class RetentionStatus(msgspec.Struct, kw_only=True):
+    """How long the service keeps segments, and how much room they may take."""
+
+    seconds: float
+    bytes: int
+    min_free_bytes: int
+    compress: bool
+
+
 class LifetimesStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The process `lifetimes`."""
 
@@ -89,6 +98,7 @@ class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is wrong with the service itself: login paused, metrics file rejected, disk full."""
     agent: Optional[AgentStatus] = None
     """None until it was looked for, and where no agent reads the files."""
+    retention: Optional[RetentionStatus] = None
     lifetimes: Optional[LifetimesStatus] = None
     """None where --lifetimes is off."""
     metrics: list[MetricStatus] = []

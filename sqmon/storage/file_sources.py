@@ -12,7 +12,6 @@ from typing import BinaryIO, Iterable, Optional
 from sqmon.clock import STEP_NS
 from sqmon.errors import SqmonError
 from sqmon.storage.archive import card_in, open_archive
-from sqmon.storage.bundle_source import BundleSource, is_bundle
 from sqmon.storage.segment_names import ARCHIVE, ARCHIVED, NO_SEGMENT, SegmentName, all_segments, parsed, stored
 from sqmon.storage.single_file_source import SingleFile
 from sqmon.storage.source import Segment, Source, skip, tail_line
@@ -36,6 +35,8 @@ def source_at(path: Path) -> Source:
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir() raises where a directory on the way is closed to us
         loose = _segments_in(path)
         return LooseSegments(path, loose) if loose else DirectorySource(path)
+    from sqmon.storage.bundle_source import BundleSource, is_bundle  # noqa: PLC0415 - the service never reads a bundle
+
     segment = _segment_at(path)
     try:
         bundled = is_bundle(path) and segment is None

@@ -6,8 +6,6 @@ A segment is known by the path that it was written under, and is read in whichev
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Generator, Iterable, Iterator
 
@@ -64,6 +62,10 @@ class BackwardReader:
                 self._left -= len(line) + 1
                 yield line.encode()
             return True
+        # Neither the supervisor nor a worker reads an archive, and the two modules bring every kind of compression with them.
+        import shutil  # noqa: PLC0415
+        import tempfile  # noqa: PLC0415
+
         with open_archive(archive_of(path)) as archive, tempfile.TemporaryFile() as whole:
             shutil.copyfileobj(archive, whole, _CHUNK)
             whole.flush()

@@ -92,7 +92,7 @@ def opened(
         events,
         Journal(events, before.absences, clock=clock, last_runs=ran),
         sealer,
-        Publisher(streams.directory, gauges, clock=clock, cluster=settings.cluster, crew=crews.status),
+        Publisher(streams.directory, gauges, clock=clock, cluster=settings.cluster, retention=settings.retention, crew=crews.status),
         crews,
     )
 

@@ -175,7 +175,7 @@ HOUR = 3600.0
 
 
 def day(place: Path, *, single: bool = False) -> int:
-    """Record locks for ten hours, a poll each two minutes; the service was stopped from 4 h to 5 h, failed from 7 h to 8 h, and ended at 10 h."""
+    """Record ten hours of locks, a poll each two minutes; the service was stopped in the fifth hour, and failed in the eighth."""
     recording = Recording(place, max_bytes=1 << 26 if single else 4096, single=single)
     recording.event("start")
     noon = recording.clock.time_ns()

@@ -264,3 +264,26 @@ def test_member_of_the_group_may_ask_and_others_may_not(simulator: Simulator, sh
     assert by_member.stdout.startswith("OK: 2 of 2 metrics are well")
     assert (1, "") == (by_stranger.returncode, by_stranger.stdout)
     assert re.fullmatch(r"sqmon: .*/logs/status.json: can't be read: Permission denied; .*\n", by_stranger.stderr)
+
+
+def test_room_and_retention_are_told(simulator: Simulator, tmp_path: Path) -> None:
+    """The status says how much the files take, since when, what retention will do, and what the agent has not read."""
+    positions = tmp_path / "positions.yml"
+    positions.write_text("positions: {}\n", "utf-8")
+    options = ("--retention_mb", "1", "--retention_days", "3", "--agent_positions", str(positions))
+    with service(simulator.port, tmp_path / "logs", *options, metrics=QUICK) as run:
+        run.wait_for_polls(*QUICK)
+        wait_until(lambda: run.status().agent)
+        table, document = status(run.log_dir), json.loads(status(run.log_dir, "--json").stdout)
+        streams = [path for path in run.log_dir.glob("*/*.jsonl") if path.parent.name != "current"]
+        size = sum(path.stat().st_size for path in streams)
+
+    files = document["files"]
+    assert 0 < files["segment_bytes"] <= size
+    assert (len(streams), 0, 0) == (files["segments"], files["archives"], files["archive_bytes"])
+    assert files["unread_bytes"] == files["segment_bytes"]
+    assert files["retention_reason"] in ("age", "size")
+    assert 0 <= files["retention_in_s"] <= 3 * 86400
+    assert re.search(r"^Files: .* \(\d segments? with .*\); the oldest is from \d{4}-\d\d-\d\d", table.stdout, re.MULTILINE)
+    assert re.search(r"retention deletes segments for their (age|size)", table.stdout)
+    assert re.search(r"^The agent is not known to have read .*, from ", table.stdout, re.MULTILINE)
