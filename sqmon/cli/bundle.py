@@ -180,7 +180,7 @@ def _show(path: Path, manifest: Manifest) -> None:
     console.print(f"  {len(packed):,} segments, {lines:,} lines, {size / 1e6:,.1f} MB; SQL text: {manifest.sql}", markup=False)
     growing, left = sum(file.growing for file in packed), sum(file.left_out_bytes for file in packed)
     if growing:
-        console.print(f"  {growing:,} segments had no seal yet, so nothing vouches for what is in them", markup=False)
+        console.print(f"  {growing:,} of the segments had no seal yet, so nothing vouches for what is in them", markup=False)
     if left:
         console.print(f"  {left:,} bytes left out: half lines, and what is no record", markup=False)
     segmental = Counter(each.reason for each in manifest.omitted if each.file.endswith(".jsonl"))

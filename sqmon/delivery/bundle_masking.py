@@ -12,11 +12,11 @@ from sqmon.delivery.inspection import parsed
 from sqmon.records.sql_columns import NAMES, REWRITE
 from sqmon.records.sql_text import MASK, SECRET_WORDS, without_secrets
 
-_STRING = rb'"(?:[^"\\]|\\.)*"'
-# Quotes within a text are escaped, so a key can't be mistaken for one.
-_SQL = re.compile(rb'(?<=[{,])("(?:%b)(?:_\d+)?":)(%b)' % ("|".join(sorted(NAMES)).encode(), _STRING))
-_ERROR = re.compile(rb'(?<=[{,])("(?:error|reason|problem)":)(%b)' % _STRING)
-_KEYS = tuple(b'"%b' % name.encode() for name in ("statement", "stmt", "sql", "query"))
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+# Quotes within a text are escaped, so that nothing in one can look like a key. Each pattern begins with as much text as possible,
+# which the engine finds ten times as fast.
+_SQL = [(b'"%b' % name.encode(), re.compile(rb'("%b(?:_\d+)?":)(%b)' % (name.encode(), _STRING))) for name in sorted(NAMES)]
+_ERROR = re.compile(rb'("(?:error|reason|problem)":)(%b)' % _STRING)
 _TEXT = re.compile(rb"(?<=[:\[,])%b" % _STRING)
 _WORDS = tuple(word.encode() for word in SECRET_WORDS)
 _QUOTED = re.compile(r"(?<!\w)'(?:[^']|'')*(?:'|\Z)")
@@ -40,8 +40,9 @@ class Masking:
         kept = [line for line in lines if parsed(line) is not None]
         if len(kept) < len(lines):
             data = b"".join(line + b"\n" for line in kept)
-        if any(key in data for key in _KEYS):
-            data = _SQL.sub(lambda match: match[1] + self._remembered(match[2]), data)
+        for beginning, pattern in _SQL:
+            if beginning in data:
+                data = pattern.sub(lambda match: match[1] + self._remembered(match[2]), data)
         if b"'" in data:
             data = _ERROR.sub(lambda match: match[1] + _changed(match[2], _without_quoted), data)
         lower = data.lower()

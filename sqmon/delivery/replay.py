@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, NamedTuple
 
-from sqmon.clock import Clock
+from sqmon.clock import Clock, stamp_ns
 from sqmon.delivery.drill_down import DrillDown
 from sqmon.delivery.inspection import Inspected
 from sqmon.delivery.local_lines import Lines, LocalLines
@@ -22,6 +22,7 @@ from sqmon.errors import SqmonError
 from sqmon.storage.source import Segment
 
 _SETTLE_SECONDS = 1.0  # in which Loki has done what it was asked to do before a replay that was killed
+_SETTLE_ROUNDS = 10
 _FLUSH_PAUSES = (2.0, 5.0, 10.0, 20.0)
 _LEAVE_PAUSES = (30.0, 30.0, 60.0)  # in which a stream leaves Loki's memory after a flush
 _FLUSHED = (200, 204)
@@ -99,18 +100,21 @@ class Replay:
         ranges = ((each.file, _missing_of(each)) for each in asked.segments)
         missing = [Missing(found[file], seqs) for file, seqs in ranges if seqs]
         missing.sort(key=lambda each: (each.inspected.first_ts, each.inspected.sealed.file))
-        look = preflight(self._configuration, [each.inspected for each in missing], self._clock.time_ns())
-        return Plan(missing, look)
+        times = [*_times_of(Path(verdict.log_dir), missing)]
+        return Plan(missing, preflight(self._configuration, times, self._clock.time_ns()))
 
     def _settled(self, verdict: Verdict) -> LokiVerdict:
         """Ask until two answers are the same: a replay that was killed may have sent what Loki is only now taking."""
         asked = self._proof.ask(verdict)
-        while any(each.verdict in ("missing", "unflushed") for each in asked.segments):
+        for _ in range(_SETTLE_ROUNDS):
+            lacking = {each.file: each.in_loki for each in asked.segments if each.verdict in ("missing", "unflushed")}
+            if not lacking:
+                break
             self._sleep(_SETTLE_SECONDS)
-            again = self._proof.ask(verdict)
-            if [each.in_loki for each in again.segments] == [each.in_loki for each in asked.segments]:
-                return again
-            asked = again
+            asked = self._proof.ask(verdict)
+            # An agent may be sending other segments meanwhile.
+            if {each.file: each.in_loki for each in asked.segments if each.file in lacking} == lacking:
+                break
         return asked
 
     def _flushed(self, verdict: Verdict) -> LokiVerdict:
@@ -220,6 +224,20 @@ class _Sending:
         search = DrillDown(self._client, self._matchers, self._local, most_entries=self._most_entries)
         wanted = {line.place for line in lines}
         return wanted.intersection(search.present(Lines(min(wanted), max(wanted))))
+
+
+def _times_of(path: Path, missing: list[Missing]) -> Iterator[int]:
+    """Yield when the first and the last line were made that each segment lacks."""
+    segments = segments_at(path, [each.inspected for each in missing])
+    for each in missing:
+        segment = segments.get(each.inspected.sealed.file)
+        if each.lines == each.inspected.records or segment is None:
+            yield stamp_ns(each.inspected.first_ts)
+            yield stamp_ns(each.inspected.last_ts)
+            continue
+        local = LocalLines(segment, each.inspected)
+        for run_id, first, last in each.seqs:
+            yield from (local.times[place] for place in (local.place(run_id, first), local.place(run_id, last)) if place is not None)
 
 
 def _missing_of(segment: SegmentVerdict) -> list[tuple[str, int, int]]:

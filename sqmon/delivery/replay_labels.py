@@ -11,6 +11,7 @@ class Labels(NamedTuple):
     """What is the same for all lines of a place."""
 
     cluster: str
+    """Of the lines that don't name theirs."""
     instance: str
     log_dir: str
     """Where the agent finds the segments, which is part of the label `filename`."""
@@ -32,26 +33,27 @@ class _Told(msgspec.Struct):
     metric: str = ""
     run_id: str = ""
     level: Optional[str] = None
+    cluster: Optional[str] = None
 
 
 _decode = msgspec.json.Decoder(_Told).decode
-Key = tuple[str, str]
-"""What may differ between the lines of a segment and makes another stream: metric and level."""
+Key = tuple[str, str, str]
+"""What may differ between the lines of a segment and makes another stream: metric, level and cluster."""
 
 
 def stream_key(text: bytes) -> Key:
     """Return what decides about the stream of a line."""
     told = _decode(text)
-    return told.metric, told.level or ""
+    return told.metric, told.level or "", told.cluster or ""
 
 
 def push_body(labels: Labels, file: str, key: Key, lines: Iterable[Line]) -> bytes:
     """Return the body of a push of lines of one stream: `run_id` is structured metadata, as the agent makes it."""
-    metric, level = key
+    metric, level, cluster = key
     stream = {
         "job": labels.job,
         "instance": labels.instance,
-        "cluster": labels.cluster,
+        "cluster": cluster or labels.cluster,
         "metric": metric,
         **({"level": level} if level else {}),
         "filename": f"{labels.log_dir.rstrip('/')}/{file}",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from typing import Any, Iterable, Iterator, NamedTuple, Optional
+from typing import Any, Iterator, NamedTuple, Optional, Sequence
 
 from sqmon.clock import stamp_ns
-from sqmon.delivery.inspection import Inspected
 from sqmon.delivery.loki_limits import loaded, seconds, section
 
 _MIB = 1 << 20
@@ -46,11 +45,10 @@ class Preflight(NamedTuple):
         return size / self.rate if self.rate else None
 
 
-def preflight(configuration: str, segments: Iterable[Inspected], now_ns: int) -> Preflight:
-    """Compare what is to be sent with what Loki says of itself."""
+def preflight(configuration: str, times: Sequence[int], now_ns: int) -> Preflight:
+    """Compare lines of these times, which are to be sent, with what Loki says of itself; times are in nanoseconds since 1970."""
     found = loaded(configuration)
     limits = section(found, "limits_config")
-    times = [stamp_ns(ts) for each in segments for ts in (each.first_ts, each.last_ts)]
     if not limits or not times:
         return Preflight([], 0, None, bool(limits))
     old = [*_too_old(found, limits, min(times), now_ns)]

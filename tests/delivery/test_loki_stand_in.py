@@ -16,7 +16,8 @@ from tests.support.loki_stand_in import LokiStandIn, serving
 RECORDINGS: dict[str, dict[str, Any]] = {
     each["name"]: each for each in json.loads((Path(__file__).parent.parent / "support" / "loki_recordings.json").read_text("utf-8"))
 }
-PUSHES = [name for name, each in RECORDINGS.items() if each["request"]["path"].endswith("/push")]
+REFUSED = [name for name, each in RECORDINGS.items() if each.get("refused")]
+PUSHES = [name for name, each in RECORDINGS.items() if each["request"]["path"].endswith("/push") and name not in REFUSED]
 
 
 def answered(url: str, request: dict[str, Any]) -> tuple[int, str]:
@@ -39,7 +40,7 @@ def loki() -> LokiStandIn:
     return filled
 
 
-@pytest.mark.parametrize("name", [name for name in RECORDINGS if name not in PUSHES])
+@pytest.mark.parametrize("name", [name for name in RECORDINGS if name not in (*PUSHES, *REFUSED)])
 def test_answers_are_those_of_a_real_loki(loki: LokiStandIn, name: str) -> None:
     """Status and text are what was recorded; the rest of a successful answer is Loki's statistics."""
     recorded = RECORDINGS[name]
@@ -59,3 +60,18 @@ def test_pushed_lines_are_taken(loki: LokiStandIn) -> None:
     with serving(copy) as url:
         assert {(204, "")} == {answered(url, RECORDINGS[name]["request"]) for name in PUSHES}
     assert copy.streams.keys() <= loki.streams.keys()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_lines_are_refused_in_the_same_words(name: str) -> None:
+    """Lines that are too old, or too far behind their stream, are refused as they were, and the others of the request are kept."""
+    recorded, loki = RECORDINGS[name], LokiStandIn()
+    loki.now_ns = lambda: stamp_ns("2026-11-25T15:02:16.384484273Z")
+    loki.oldest_s, loki.behind_s = 8 * 24 * 3600.0, 3600.0
+    (stream,) = json.loads(recorded["request"]["body"])["streams"]
+    if "behind" in name:
+        newest = {"stream": stream["stream"], "values": [[str(loki.now_ns()), "newest"]]}
+        loki.push(json.dumps({"streams": [newest]}).encode())
+    with serving(loki) as url:
+        assert (recorded["status"], recorded["answer"]) == answered(url, recorded["request"])
+    assert 1 == sum(map(len, loki.streams.values()))

@@ -19,7 +19,7 @@ from sqmon.config.settings import SegmentOptions
 from sqmon.delivery.loki_access import Access
 from sqmon.delivery.loki_client import LokiClient
 from sqmon.delivery.replay import Done, Plan, Replay
-from sqmon.delivery.replay_labels import Labels
+from sqmon.delivery.replay_labels import Labels, push_body, stream_key
 from sqmon.delivery.replay_preflight import preflight
 from sqmon.delivery.verify import verify
 from sqmon.delivery.verify_loki import LokiProof
@@ -125,6 +125,8 @@ def test_empty_loki_gets_every_line_as_the_agent_sends_it(site: Site) -> None:
         assert [entry.ts_ns for entry in entries] == sorted(entry.ts_ns for entry in entries)
     site.loki.pushed.clear()
     assert (0, []) == (site.go().lines, site.loki.pushed)
+    named = json.loads(push_body(LABELS, "a/b", stream_key(b'{"metric":"a","cluster":"other"}'), []))
+    assert "other" == named["streams"][0]["stream"]["cluster"]
 
 
 def test_only_what_is_missing_is_sent(site: Site) -> None:
@@ -292,13 +294,26 @@ schema_config:
 )
 def test_preflight_names_the_line_of_yaml(site: Site, old: str, new: str, yaml: str) -> None:
     """For everything that Loki would refuse, hide or double, the line of its configuration that changes that is named."""
-    found = verify(site.path).found
+    found = [stamp_ns(ts) for each in verify(site.path).found for ts in (each.first_ts, each.last_ts)]
     well = preflight(CONFIG, found, site.clock.time_ns())
     assert ([], 0, 0.9 * (3 << 20), True) == well
     text = CONFIG.replace(old, new).replace("\nx:\n  shard", "\n").replace("\nx:", "")
     (concern,) = preflight(text, found, site.clock.time_ns()).concerns
     assert concern.yaml.startswith(yaml)
     assert preflight("not yaml: [", found, 0)[1:] == (0, None, False)
+
+
+def test_only_what_is_missing_is_judged(site: Site) -> None:
+    """Of a segment that Loki has in part, only the lines that it lacks may be too old."""
+    site.go()
+    site.loki.config = CONFIG.replace("max_age: 1w", "max_age: 15m")
+    newest = max(site.loki.streams.values(), key=lambda entries: (entries[-1].ts_ns, len(entries)))
+    concerns = []
+    with serving(site.loki) as url:
+        for place in (-1, 0):
+            del newest[place]
+            concerns.append(len(site.replay(url).plan(verify(site.path)).preflight.concerns))
+    assert [0, 1] == concerns
 
 
 def test_what_loki_refuses_is_told_before_anything_is_sent(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _LONGEST_QUERY = 131_072
 _MOST_ENTRIES = 5000
 _LARGEST_PAGE = 4 << 20
+_MOST_LISTED = 10
 _Sums = dict[tuple[tuple[str, str], ...], "Counter[int]"]
 _STATS = '"stats":{"summary":{}}'
 
@@ -153,17 +154,22 @@ class LokiStandIn:
             self._in_memory[key] = max(ts_ns, self._in_memory.get(key, 0))
         if not refused:
             return Answer(204, "")
-        ignored = f",\ntotal ignored: {len(refused)} out of {len(values)}" if "too far behind" in refused[-1] else ""
-        return Answer(500 if "no schema config" in refused[-1] else 400, refused[-1] + ignored + "\n")
+        behind = [reason for reason in refused if "too far behind" in reason]
+        text = refused[-1]
+        if behind:
+            ignored = f"user 'fake', total ignored: {len(behind)} out of {len(values)} for stream: {_stream(labels)}"
+            text = "".join(f"{reason},\n" for reason in behind[:_MOST_LISTED]) + ignored
+        return Answer(500 if "no schema config" in text else 400, f"{text}\n")
 
     def _refusal(self, labels: Mapping[str, str], ts_ns: int, line: str, newest_ns: int) -> str:
-        stream = ", ".join(f'{name}="{value}"' for name, value in sorted({**labels, "service_name": labels.get("job", "")}.items()))
         oldest_ns = self.now_ns() - int(self.oldest_s * 1e9) if self.oldest_s else 0
         if ts_ns < oldest_ns:
             ends = f"{_day(ts_ns)}, oldest acceptable timestamp is: {_day(oldest_ns)}"
-            return f"entry for stream '{{{stream}}}' has timestamp too old: {ends}"
+            return f"entry for stream '{_stream(labels)}' has timestamp too old: {ends}"
         if self.behind_s and ts_ns < newest_ns - self.behind_s * 1e9:
-            return f"entry with timestamp {_day(ts_ns)} ignored, reason: 'entry too far behind, entry timestamp is: {_day(ts_ns)}'"
+            oldest = _day(newest_ns - int(self.behind_s * 1e9))
+            ends = f"entry timestamp is: {_day(ts_ns)}, oldest acceptable timestamp is: {oldest}"
+            return f"entry with timestamp {_instant(ts_ns)} ignored, reason: 'entry too far behind, {ends}'"
         return self.refuses(line)
 
     def flush(self) -> None:
@@ -314,6 +320,18 @@ def _sample(entry: Stored, labels: dict[str, str], kind: str, stages: str) -> Op
             if not text.isdigit() or (int(text) < number if stage["op"] == ">=" else int(text) > number):
                 return None
     return named, value
+
+
+def _stream(labels: Mapping[str, str]) -> str:
+    """Return labels as Loki writes them in a refusal."""
+    given = {**labels, "service_name": labels.get("job", "")}
+    return "{" + ", ".join(f'{name}="{value}"' for name, value in sorted(given.items())) + "}"
+
+
+def _instant(ts_ns: int) -> str:
+    whole, fraction = divmod(ts_ns, 10**9)
+    text = f".{fraction:09d}".rstrip("0") if fraction else ""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(whole)) + f"{text} +0000 UTC"
 
 
 def _day(ts_ns: int) -> str:
