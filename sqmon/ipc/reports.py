@@ -55,6 +55,13 @@ class ColumnsMissing(msgspec.Struct, tag="columns_missing", frozen=True):
     names: list[str]
 
 
+class SecondMonitor(msgspec.Struct, tag="second_monitor", frozen=True):
+    """Somebody else polls this cluster under the same role."""
+
+    address: str
+    """Where from, as the server sees it."""
+
+
 class SegmentSealed(msgspec.Struct, tag="sealed", frozen=True):
     """A segment is complete: nobody writes to it any more."""
 
@@ -105,7 +112,9 @@ class Failed(msgspec.Struct, tag="failed", frozen=True):
     traceback: str = ""
 
 
-Report = Union[Step, Connected, Polled, ColumnsMissing, SegmentSealed, ClockStepped, RecordsDropped, Pending, Followed, Failed]
+Report = Union[
+    Step, Connected, Polled, ColumnsMissing, SecondMonitor, SegmentSealed, ClockStepped, RecordsDropped, Pending, Followed, Failed
+]
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Report).decode

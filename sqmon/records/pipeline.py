@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional
+from typing import Callable, Iterator, Optional
 
 from sqmon.config.settings import Connection, Metric, SqlMode
 from sqmon.config.time_zone import zone_of
@@ -16,13 +16,22 @@ from sqmon.result import Result, joined
 class Pipeline:
     """Makes the lines of one metric in one run."""
 
-    def __init__(self, metric: Metric, connection: Connection, sql: SqlMode, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        metric: Metric,
+        connection: Connection,
+        sql: SqlMode,
+        encoder: Encoder,
+        look: Optional[Callable[[Result], None]] = None,
+    ) -> None:
+        """`look` sees the rows of each poll as the server sent them, in parts."""
         self.changes: Optional[Changes] = None
         """What the last poll has changed, where the metric emits changes only."""
         self._computation = Computation(metric.name, query=metric.query, user=connection.user, zone=zone_of(connection.server_timezone))
         self._sql = SqlColumns(sql)
         self._tracker = ChangeTracker(metric.keyframe_s) if metric.emit == "changes" else None
         self._encoder = encoder
+        self._look = look
 
     @property
     def seq(self) -> int:
@@ -52,5 +61,7 @@ class Pipeline:
         """The result in parts, with the computed columns and without secrets; at least one part, so that the columns are known."""
         when = self._computation.at(started_ns)
         for part in result.parts(PART_ROWS):
+            if self._look is not None:
+                self._look(part)
             completed = self._computation.extended(part, when)
             yield self._sql.applied(completed)

@@ -7,7 +7,18 @@ from typing import ContextManager, Mapping, Optional
 from sqmon.clock import Clock, utc_stamp
 from sqmon.health.status_file import MetricStatus
 from sqmon.ipc.login_pause import PAUSE_SECONDS
-from sqmon.ipc.reports import DISK, ClockStepped, ColumnsMissing, Pending, Polled, RecordsDropped, Report, SegmentSealed, Step
+from sqmon.ipc.reports import (
+    DISK,
+    ClockStepped,
+    ColumnsMissing,
+    Pending,
+    Polled,
+    RecordsDropped,
+    Report,
+    SecondMonitor,
+    SegmentSealed,
+    Step,
+)
 from sqmon.supervisor.absence import Absence
 from sqmon.supervisor.child import Child
 from sqmon.supervisor.event_fields import dropped_fields, step_fields
@@ -28,6 +39,7 @@ class Journal:
         self._last_runs = dict(last_runs or {})
         self._clock = clock
         self._tallies: dict[str, Tally] = {}
+        self._second_monitors: set[str] = set()
 
     def together(self) -> ContextManager[None]:
         """Return a context whose events are written at its end, all at once."""
@@ -75,6 +87,8 @@ class Journal:
             self._polled(child, report)
         elif isinstance(report, ColumnsMissing):
             self._events.write("warning", "columns_missing", target=name, target_run_id=child.run_id, columns=", ".join(report.names))
+        elif isinstance(report, SecondMonitor):
+            self._second_monitor(child, report.address)
         elif isinstance(report, SegmentSealed):
             self._events.sealed(report.sealed)
         elif isinstance(report, ClockStepped):
@@ -191,6 +205,12 @@ class Journal:
         gap = tally.outage.polled(now_ns, child.metric)
         if gap:
             self._events.write("warning", "gap", **gap)
+
+    def _second_monitor(self, child: Child, address: str) -> None:
+        """Write an event for each address once, however often the worker that saw it is replaced."""
+        if address not in self._second_monitors:
+            self._second_monitors.add(address)
+            self._events.write("warning", "second_monitor", target=child.metric.name, target_run_id=child.run_id, address=address)
 
     def _step(self, child: Child, step: Step) -> None:
         """Note since when the child has waited for the disk, and write an event when that took too long."""

@@ -23,6 +23,7 @@ from sqmon.storage.streams import streams_of
 from sqmon.storage.writer import Dropped, LineWriter
 from sqmon.worker.poller import Poller
 from sqmon.worker.schedule import Schedule
+from sqmon.worker.second_monitor import METRIC, Watch, is_local
 
 _RETRY_SECONDS = 0.5
 _LONGEST_TRACEBACK = 16000
@@ -106,7 +107,8 @@ class Worker:
             self._report(DISK)
             self._pause.end(began_ns)
             encoder = self._streams.encoder(metric.name, self._start.run_id, on_step=lambda step: self._report(ClockStepped(step)))
-            pipeline = Pipeline(metric, to, self._start.sql, encoder)
+            watch = Watch(to.user, self._report, is_local) if metric.name == METRIC else None
+            pipeline = Pipeline(metric, to, self._start.sql, encoder, watch.look if watch else None)
             self._on_loss = pipeline.restart
             poller = Poller(metric, database, pipeline, writer, clock=self._clock, report=self._report)
             schedule = Schedule(metric.interval, self._clock.monotonic())

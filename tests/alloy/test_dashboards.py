@@ -54,16 +54,8 @@ QUERIES = [panel.query for panel in PANELS] + [
 def event_fields() -> set[str]:
     """Return every name that the service gives to a field of an event: keyword arguments and keys, where events are made."""
     names = {"ts", "seq", "metric", "run_id", "level", "event"}
-    for module in (
-        "supervisor/journal",
-        "supervisor/event_fields",
-        "supervisor/event_stream",
-        "supervisor/service",
-        "supervisor/loop",
-        "supervisor/tally",
-        "storage/writer",
-    ):
-        for node in ast.walk(ast.parse((ROOT / "sqmon" / f"{module}.py").read_text("utf-8"))):
+    for path in (*(ROOT / "sqmon" / "supervisor").glob("*.py"), ROOT / "sqmon" / "storage" / "writer.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 names |= {keyword.arg for keyword in node.keywords if keyword.arg}
             elif isinstance(node, ast.Dict):
