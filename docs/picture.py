@@ -8,39 +8,53 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
-from sqmon.cli.demo_view import View
-from sqmon.config.catalogue import DEFAULT_METRICS
+from sqmon.storage.file_sources import DirectorySource
+from sqmon.top.frame import LIVE, Scene, frame, scene_of
+from sqmon.top.lines import MANY, painted
+from sqmon.top.recording import Recording
+from sqmon.top.state import State
+from sqmon.top.views import VIEWS
 
-_WIDTH = 100
+_WIDTH, _HEIGHT = 120, 16
 _FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
-_TURN_SECONDS = 0.1
 
 
 def picture(seconds: float) -> str:
-    """Run the demo for `seconds` and return what its view showed at the end; the SVG loads nothing from elsewhere."""
+    """Run the demo for `seconds` and return the moment at which most statements waited; the SVG loads nothing from elsewhere."""
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place) / "demo"
-        view = View(directory, DEFAULT_METRICS, skip=(), console=Console(file=io.StringIO()))
         command = [sys.executable, "-m", "sqmon", "demo", "--seconds", f"{seconds:g}", "--log_dir", str(directory)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as demo:  # noqa: S603 - our own program
-            while demo.poll() is None:
-                view.refresh()
-                time.sleep(_TURN_SECONDS)
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)  # noqa: S603 - our own program
+        with Recording(DirectorySource(directory)) as recording:
+            scene = _busiest(recording)
+    locks = next(number for number, view in enumerate(VIEWS) if view.name == "locks")
+    lines, _ = frame(scene, State(view=locks, selected=scene.tables[locks].rows()[0].key), _WIDTH, _HEIGHT, mode=LIVE)
     console = Console(record=True, file=io.StringIO(), width=_WIDTH)
-    console.print(view.render())
-    return _FONTS.sub("", console.export_svg(title="sqmon demo", unique_id="sqmon"))
+    for line in lines:
+        console.print(Text.from_ansi(painted(line, MANY)))
+    return _FONTS.sub("", console.export_svg(title="sqmon top", unique_id="sqmon"))
+
+
+def _busiest(recording: Recording) -> Scene:
+    """Return the scene of the poll of locks in which most statements waited."""
+    scenes = []
+    at_ns = recording.neighbour("show_locks", 0, later=True)
+    while at_ns is not None:
+        scenes.append(scene_of(recording.at(at_ns)))
+        at_ns = recording.neighbour("show_locks", at_ns, later=True)
+    return max(scenes, key=lambda scene: (len(scene.moment.metrics), len(scene.picture.waits)))
 
 
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description="Write the picture of the live view.")
     parser.add_argument("file", type=Path, help="the SVG to write")
-    parser.add_argument("--seconds", type=float, default=23.6, help="how long the demo runs (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=40.0, help="how long the demo runs (default: %(default)s)")
     args = parser.parse_args()
     args.file.write_text(picture(args.seconds), "utf-8")
 

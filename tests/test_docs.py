@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
-import io
 import json
 import re
 import shlex
@@ -16,20 +15,24 @@ from typing import Iterator
 import msgspec
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
-from rich.console import Console
 
 from sqmon.cli import agent_config, main
-from sqmon.cli.demo_view import View
 from sqmon.config import catalogue, metrics_file, options
 from sqmon.health.prometheus import PrometheusExporter
 from sqmon.records.sql_columns import HASH
 from sqmon.records.sql_text import statement_hash
 from sqmon.simulator import Simulator, faults
 from sqmon.storage.writer import Sealed
+from sqmon.top.frame import KEYS, LIVE, frame, scene_of
+from sqmon.top.lines import HEADING, TITLE
+from sqmon.top.state import State
+from sqmon.top.views import VIEWS
+from tests.lifetimes.site import lock
 from tests.support import ROOT
 from tests.support.program import ended
 from tests.support.segment_files import METADATA
 from tests.test_layers import DIRECTION
+from tests.top.moments import moment
 
 README = (ROOT / "README.md").read_text("utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
@@ -359,13 +362,23 @@ def test_every_page_can_be_found() -> None:
 
 
 def test_picture_shows_the_live_view() -> None:
-    """The picture is an SVG that loads nothing, with the headings and metrics of the view as it is today."""
+    """The picture is an SVG that loads nothing, with the views and the columns of the tree of locks as they are today."""
     svg = (ROOT / "docs" / "live.svg").read_text("utf-8")
-    console = Console(file=io.StringIO(), width=100)
-    console.print(View(ROOT / "nothing", catalogue.DEFAULT_METRICS, skip=(), console=console).render())
-    assert isinstance(console.file, io.StringIO)
-    words = set(re.findall(r"[a-z_]+", console.file.getvalue())) - {"waiting"}
+    scene = scene_of(moment(locks=[lock(7)]))
+    lines, _ = frame(scene, State(view=[view.name for view in VIEWS].index("locks")), 120, 24, mode=LIVE)
+    words = {word for line in lines for span in line.spans if span.style in (HEADING, TITLE) for word in re.findall(r"[a-z]+", span.text)}
 
     assert ET.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+    assert {"locks", "statement", "object"} <= words
     assert [word for word in sorted(words) if word not in svg.replace("&#160;", " ")] == []
+    assert "└" in svg
     assert re.findall(r"@font-face|@import|url\((?!#)|href", svg) == []
+
+
+def test_keys_and_views_of_top_agree() -> None:
+    """The tables hold every view in its order, and every key of the footer."""
+    views = [names_in(row[0])[0] for row in tables(REFERENCE, "view", "shows")]
+    keys = " ".join(row[0] for row in tables(REFERENCE, "key", "does"))
+
+    assert [view.name for view in VIEWS] == views
+    assert [key for key, _, _ in KEYS if key not in keys and key not in ("↑↓", "< >")] == []

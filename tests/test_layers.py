@@ -18,6 +18,7 @@ storage
 ipc
 worker supervisor lifetimes
 delivery
+top
 cli
 __main__
 """

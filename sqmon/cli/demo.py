@@ -1,4 +1,4 @@
-"""`sqmon demo`: a simulated SQreamDB, the real service against it, and a view of what it writes."""
+"""`sqmon demo`: a simulated SQreamDB, the real service against it, and `sqmon top` on what it writes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Any, Callable, Collection, Iterator, Mapping, Optional
 
-from sqmon.cli import exit_codes
+from rich.text import Text
+
+from sqmon.cli import exit_codes, top
 from sqmon.cli.console import Console
-from sqmon.cli.demo_view import View
+from sqmon.clock import SystemClock
 from sqmon.config import converters, options
 from sqmon.config.catalogue import DEFAULT_METRICS
 from sqmon.errors import SqmonError
 from sqmon.interpreter import isolated
+from sqmon.lifetimes import lines
 from sqmon.simulator import Simulator
-from sqmon.storage.reader import segments
+from sqmon.storage.file_sources import DirectorySource
+from sqmon.storage.reader import StreamReader, segments
+from sqmon.top.event_log import EVENTS
+from sqmon.top.recording import Recording
+from sqmon.top.session import Session
 
+_CONTENTION = 0.3
+"""The share of statements that want the same lock, so that there is somebody to wait for."""
+_LOCK_TIMEOUT_S = 30.0
 _TURN_SECONDS = 0.25
 _STOP_SECONDS = 10.0
 
@@ -45,36 +55,89 @@ def run(args: argparse.Namespace) -> int:
 
 
 def demonstrate(directory: Path, seconds: Optional[float], console: Console) -> None:
-    """Show the service at work until Ctrl-C or for `seconds`, then say what was written where. Raises SqmonError when it ends by itself."""
-    before = {path for stream in (*DEFAULT_METRICS, "lifetimes", "sqmon") for path in segments(directory, stream)}
-    with Simulator() as simulator, _service(directory, simulator.port) as service:
+    """Show the service at work until somebody ends it or for `seconds`, then say what was written where.
+
+    Without a terminal, each poll is a line. Raises SqmonError when the service ends by itself.
+    """
+    before = _files(directory)
+    polls = Polls(directory, {f"{path.parent.name}/{path.name}" for path in before})
+    with (
+        Simulator(contention=_CONTENTION, statement_lock_timeout=_LOCK_TIMEOUT_S) as simulator,
+        _service(directory, simulator.port) as service,
+    ):
         console.print(
             f"SQreamDB simulator on 127.0.0.1:{simulator.port}, service with process id {service.pid}, Ctrl-C ends it",
             highlight=False,
             soft_wrap=True,
         )
-        with View(directory, DEFAULT_METRICS, skip={f"{path.parent.name}/{path.name}" for path in before}, console=console) as view:
-            end = None if seconds is None else time.monotonic() + seconds
-            with contextlib.suppress(KeyboardInterrupt):
-                while service.poll() is None and (end is None or time.monotonic() < end):
-                    view.refresh()
+        end = None if seconds is None else time.monotonic() + seconds
+
+        def is_over() -> bool:
+            return service.poll() is not None or (end is not None and time.monotonic() >= end)
+
+        with contextlib.suppress(KeyboardInterrupt):
+            if top.is_terminal():
+                _show(directory, polls, is_over)
+            else:
+                while not is_over():
+                    polls.tell(console)
                     time.sleep(_TURN_SECONDS)
-            ended_by_itself = service.poll()
-            service.terminate()
-            with contextlib.suppress(KeyboardInterrupt):
-                service.wait(_STOP_SECONDS)
-            view.refresh()
+        ended_by_itself = service.poll()
+        service.terminate()
+        with contextlib.suppress(KeyboardInterrupt):
+            service.wait(_STOP_SECONDS)
+        polls.tell(None if top.is_terminal() else console)
     if ended_by_itself is not None:
         log = (directory / "service.log").read_text("utf-8", "replace").strip().splitlines()
         raise SqmonError(f"the service ended with exit code {ended_by_itself}: {log[-1] if log else 'it said nothing'}")
     console.print()
-    for metric, tally in view.tallies.items():
-        console.print(f"{metric}: {tally.polls} polls, {tally.records} records", highlight=False)
+    for metric, (count, records) in polls.counts.items():
+        console.print(f"{metric}: {count} polls, {records} records", highlight=False)
     console.print("\nThe files, one JSON object a line:", highlight=False)
-    for stream in (*DEFAULT_METRICS, "lifetimes", "sqmon"):
-        for path in segments(directory, stream):
-            if path not in before:
-                console.print(f"  {path}", highlight=False, soft_wrap=True)
+    for path in _files(directory):
+        if path not in before:
+            console.print(f"  {path}", highlight=False, soft_wrap=True)
+
+
+def _files(directory: Path) -> list[Path]:
+    return [path for stream in (*DEFAULT_METRICS, lines.METRIC, EVENTS) for path in segments(directory, stream)]
+
+
+def _show(directory: Path, polls: Polls, is_over: Callable[[], bool]) -> None:
+    """Show the live view as soon as there is something to show."""
+    while not is_over() and not polls.tell(None):
+        time.sleep(_TURN_SECONDS)
+    if not is_over():
+        with Recording(DirectorySource(directory)) as recording:
+            top.show(Session(recording, clock=SystemClock()), until=is_over)
+
+
+class Polls:
+    """The polls of the demo, counted, and told as lines where there is no terminal."""
+
+    def __init__(self, directory: Path, skip: Collection[str]) -> None:
+        """Segments in `skip` are from before."""
+        self.counts = dict.fromkeys(DEFAULT_METRICS, (0, 0))
+        """How many polls there were of each metric, and how many records."""
+        self._events = StreamReader(directory, EVENTS, skip=skip)
+
+    def tell(self, console: Optional[Console]) -> bool:
+        """Count what is new, and print it on the console if there is one; return whether every metric has been polled."""
+        for event in self._events.read():
+            if event["event"] == "poll" and event["target"] in self.counts and event["status"] != "skipped":
+                count, records = self.counts[event["target"]]
+                self.counts[event["target"]] = count + 1, records + event.get("rows", 0)
+                self._print(console, event, f"{event.get('rows', 0)} rows, {event.get('duration_ms', 0):.1f} ms")
+            elif event["level"] != "info":
+                self._print(console, event, str(event.get("reason") or event.get("text") or ""))
+        return all(count for count, _ in self.counts.values())
+
+    def _print(self, console: Optional[Console], event: Mapping[str, Any], text: str) -> None:
+        if console is not None:
+            what = event["target"] if event["event"] == "poll" else event["event"]
+            said = ", ".join(str(part) for part in (event.get("status"), text) if part)
+            error = f": {event['error']}" if event.get("error") else ""
+            console.print(Text(f"{event['ts'][11:19]} {what}: {said}{error}"), soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -91,6 +154,8 @@ def _service(directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         str(port),
         "--log_file_path",
         f"{directory}{os.sep}",
+        "--cluster",
+        "demo",
     ]
     with (directory / "service.log").open("wb") as log:
         theirs, ours = os.pipe()

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "the start-up checks alone, a line each",
     "once": "poll once and print the records; nothing is written",
     "status": "what each metric is doing now; exit code 0 healthy, 1 degraded, 2 not running",
+    "top": "what the cluster is doing now, or was at another time: workers, statements, locks, licence, the monitor",
     "verify": "prove that the files, and with --loki_url what is in Loki, are what the service wrote; exit code 0 proved, 1 not",
     "logs": "records and events by time, text and column; one poll as a table, or what changed between two",
     "bundle": "pack what a service has written into one file that can leave the site",

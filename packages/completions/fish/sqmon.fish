@@ -50,8 +50,8 @@ function _shtab_sqmon_using
   test "$_shtab_sqmon_cmdpath" = "$argv"
 end
 
-set -g _shtab_sqmon_commands run check once status verify bundle replay history report scrub agent-config assets schema demo simulate
-set -g _shtab_sqmon_opts_with_value --agent_positions --buffer_mb --clock_skew --cluster --compress --contention --control_port --database --deep --file_backups --fsync --host --instance --lag --lifetimes --log_dir --log_file_path --log_level --loki_ca_file --loki_host --loki_password --loki_password_file --loki_port --loki_tenant --loki_token --loki_token_file --loki_url --loki_user --max_mb --metrics_address --metrics_file --metrics_json_path --metrics_port --min --min_free_mb --object --output --password --password_file --picker_port --picker_tls_port --port --query_timeout --retention_days --retention_mb --rows_locks --search_for --seconds --seed --segment_hours --segment_mb --selector --server_timezone --service --since --sql --startup_timeout --statement --statement_lock_timeout --time_zone --tls_port --until --user --username --version --watch -o
+set -g _shtab_sqmon_commands run check once status top verify logs bundle replay history report scrub agent-config assets schema demo simulate
+set -g _shtab_sqmon_opts_with_value --agent_positions --at --buffer_mb --clock_skew --cluster --compress --contention --control_port --database --deep --diff --file --file_backups --filter --fsync --grep --host --instance --lag --lifetimes --lines --log_dir --log_file_path --log_level --loki_ca_file --loki_host --loki_password --loki_password_file --loki_port --loki_tenant --loki_token --loki_token_file --loki_url --loki_user --max_mb --metrics_address --metrics_file --metrics_json_path --metrics_port --min --min_free_mb --object --output --password --password_file --picker_port --picker_tls_port --poll --port --query_timeout --retention_days --retention_mb --rows_locks --search_for --seconds --seed --segment_hours --segment_mb --selector --server_timezone --service --since --sql --startup_timeout --statement --statement_lock_timeout --time_zone --tls_port --until --user --username --version --view --watch --where -n -o
 
 complete -c sqmon -e
 complete -c sqmon -f
@@ -154,6 +154,7 @@ complete -c sqmon -n '_shtab_sqmon_using check' -l offline -d 'look only at the 
 complete -c sqmon -n '_shtab_sqmon_using check' -l json -d 'one JSON object a line: check, verdict, text'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a once -d 'poll once and print the records; nothing is written'
 complete -c sqmon -n '_shtab_sqmon_using once' -s h -l help -d 'show this help message and exit'
+complete -c sqmon -n '_shtab_sqmon_using once' -l table -d 'print a table for each metric instead of records'
 complete -c sqmon -n '_shtab_sqmon_using once' -l host -x -d 'address of the SQreamDB worker, or of the server picker with --clustered (default: localhost)'
 complete -c sqmon -n '_shtab_sqmon_using once' -l port -x -d 'its port; a server picker listens on 3108 (default: 5000)'
 complete -c sqmon -n '_shtab_sqmon_using once' -l database -x -d 'database to log in to (default: master)'
@@ -174,6 +175,16 @@ complete -c sqmon -n '_shtab_sqmon_using status' -s h -l help -d 'show this help
 complete -c sqmon -n '_shtab_sqmon_using status' -l log_dir -xka "(__fish_complete_directories)" -d 'directory of the segments (default: /var/log/sqmon if it is writable, else ./logs)'
 complete -c sqmon -n '_shtab_sqmon_using status' -l log_file_path -xka "(__fish_complete_path (commandline -ct))" -d 'file-only mode without Loki: one FILE for all metrics, or DIR/ for segments'
 complete -c sqmon -n '_shtab_sqmon_using status' -l json -d 'one JSON object, for programs'
+complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a top -d 'what the cluster is doing now, or was at another time: workers, statements, locks, licence, the monitor'
+complete -c sqmon -n '_shtab_sqmon_using top' -s h -l help -d 'show this help message and exit'
+complete -c sqmon -n '_shtab_sqmon_using top' -l at -x -d 'begin at a time, as 03:12, '"'"'yesterday 02:00'"'"', 2026-11-24T02:00 or -15m (default: now)'
+complete -c sqmon -n '_shtab_sqmon_using top' -l view -xka "workers running queued locks licence monitor" -d 'begin with workers, running, queued, locks, licence or monitor (default: workers)'
+complete -c sqmon -n '_shtab_sqmon_using top' -l once -d 'print one frame and end, as happens without a terminal'
+complete -c sqmon -n '_shtab_sqmon_using top' -l filter -x -d 'show only rows in which these words occur: of the user, service, object, text or id'
+complete -c sqmon -n '_shtab_sqmon_using top' -l log_dir -xka "(__fish_complete_directories)" -d 'directory of the segments (default: /var/log/sqmon if it is writable, else ./logs)'
+complete -c sqmon -n '_shtab_sqmon_using top' -l cluster -x -d 'only the cluster of this name, where --log_dir holds several (default: all)'
+complete -c sqmon -n '_shtab_sqmon_using top' -l json -d 'print the moment as one JSON object, for programs'
+complete -c sqmon -n '_shtab_sqmon_using top; and test $_shtab_sqmon_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'what to read instead of --log_dir: the directory of a service or a copy of it, a bundle, or a file'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a verify -d 'prove that the files, and with --loki_url what is in Loki, are what the service wrote; exit code 0 proved, 1 not'
 complete -c sqmon -n '_shtab_sqmon_using verify' -s h -l help -d 'show this help message and exit'
 complete -c sqmon -n '_shtab_sqmon_using verify' -l log_dir -xka "(__fish_complete_directories)" -d 'directory of the segments (default: /var/log/sqmon if it is writable, else ./logs)'
@@ -193,6 +204,24 @@ complete -c sqmon -n '_shtab_sqmon_using verify' -l loki_token -x -d 'bearer tok
 complete -c sqmon -n '_shtab_sqmon_using verify' -l loki_token_file -xka "(__fish_complete_path (commandline -ct))" -d 'file that contains the token; read again for each query'
 complete -c sqmon -n '_shtab_sqmon_using verify' -l loki_ca_file -xka "(__fish_complete_path (commandline -ct))" -d 'certificates to trust instead of the system'"'"'s'
 complete -c sqmon -n '_shtab_sqmon_using verify; and test $_shtab_sqmon_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'directory of a service, a copy of it, or a bundle (default: --log_dir)'
+complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a logs -d 'records and events by time, text and column; one poll as a table, or what changed between two'
+complete -c sqmon -n '_shtab_sqmon_using logs' -s h -l help -d 'show this help message and exit'
+complete -c sqmon -n '_shtab_sqmon_using logs' -s f -l follow -d 'go on with what is added, until Ctrl-C'
+complete -c sqmon -n '_shtab_sqmon_using logs' -s n -l lines -x -d 'only the last N lines that match (default: all; with -f, 10)'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l since -x -d 'not before this time, as 03:12, '"'"'yesterday 02:00'"'"', 2026-11-24T02:00 or -15m'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l until -x -d 'not after this time, likewise'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l grep -x -d 'only lines whose JSON text matches; (?i) at its start ignores case'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l where -x -d 'only lines whose column fulfils it, as username=etl, status!=ok, '"'"'lock_age_s>60'"'"' or statement~insert; may be repeated'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l poll -x -d 'the rows of the newest good poll that began at this time or before, as a table'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l diff -x -d 'which rows came, went and changed between the polls at two times'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l json -d 'the lines as they are in the files, one JSON object each'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l csv -d 'comma-separated values of one metric'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l table -d 'columns below headings'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l no_pager -d 'print at once, also on a terminal'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l log_dir -xka "(__fish_complete_directories)" -d 'directory of the segments (default: /var/log/sqmon if it is writable, else ./logs)'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l cluster -x -d 'only the cluster of this name, where --log_dir holds several (default: all)'
+complete -c sqmon -n '_shtab_sqmon_using logs' -l file -xka "(__fish_complete_path (commandline -ct))" -d 'read this file instead of a directory: that of --log_file_path (with its rotations), a segment, an archive or a bundle'
+complete -c sqmon -n '_shtab_sqmon_using logs; and test $_shtab_sqmon_npos -ge 0' -ka "show_server_status show_locks get_leveldb_stats show_cluster_nodes get_license_info show_connections show_subscribed_instances get_open_snapshots show_version get_role_permissions show_conf list_utility_functions get_gpu_info get_total_chunks_size show_node_info gpu_metrics show_md_flag" -d 'metrics to read, or sqmon for the events (default: all)'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a bundle -d 'pack what a service has written into one file that can leave the site'
 complete -c sqmon -n '_shtab_sqmon_using bundle' -s h -l help -d 'show this help message and exit'
 complete -c sqmon -n '_shtab_sqmon_using bundle' -l since -x -d 'only segments with records since then, as 03:12, '"'"'yesterday 02:00'"'"', 2026-11-24T02:00 or -15m'
@@ -237,6 +266,8 @@ complete -c sqmon -n '_shtab_sqmon_using history' -l user -x -d 'role whose stat
 complete -c sqmon -n '_shtab_sqmon_using history' -l statement -x -d 'id, hash or a part of the text of the statements to show'
 complete -c sqmon -n '_shtab_sqmon_using history' -l min -x -d 'leave out what lasted less, as 10s, 5m or 1h30m'
 complete -c sqmon -n '_shtab_sqmon_using history' -l log_dir -xka "(__fish_complete_directories)" -d 'directory of the segments (default: /var/log/sqmon if it is writable, else ./logs)'
+complete -c sqmon -n '_shtab_sqmon_using history' -l cluster -x -d 'only the cluster of this name, where --log_dir holds several (default: all)'
+complete -c sqmon -n '_shtab_sqmon_using history' -l file -xka "(__fish_complete_path (commandline -ct))" -d 'read this file instead of a directory: that of --log_file_path (with its rotations), a segment, an archive or a bundle'
 complete -c sqmon -n '_shtab_sqmon_using history' -l json -d 'one JSON object, for programs'
 complete -c sqmon -n '_shtab_sqmon_using history; and test $_shtab_sqmon_npos -eq 0' -ka "locks statements nodes gaps" -d 'locks, statements, nodes or gaps'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a report -d 'one HTML file of what the cluster did: locks and who waited for them, statements, workers, gaps'
