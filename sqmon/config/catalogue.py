@@ -6,7 +6,6 @@ monitor service and drivers do with these functions. Column names are in record 
 
 from __future__ import annotations
 
-import difflib
 from typing import Iterable, Mapping, Optional
 
 from sqmon.config.default_metrics import FIVE, Function
@@ -118,5 +117,7 @@ def missing(metric: str, columns: Iterable[str]) -> list[str]:
 
 def nearest(name: str) -> Optional[str]:
     """Return the pollable function whose name looks most like `name`, or None when none is near."""
+    import difflib  # noqa: PLC0415 - memory that only a wrong name is worth
+
     found = difflib.get_close_matches(name, FUNCTIONS, n=1, cutoff=0.6)
     return found[0] if found else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from typing import Any, Mapping, Sequence
 
@@ -48,6 +47,8 @@ def unknown(environ: Mapping[str, str]) -> list[str]:
         rest = name[len(_PREFIX) :]
         if rest in known or _SERVICE_LINK.fullmatch(name) or _LINK_VALUE.match(environ[name]):
             continue
+        import difflib  # noqa: PLC0415 - memory that only a wrong name is worth
+
         nearest = difflib.get_close_matches(rest, known, n=1)
         hint = f"; did you mean {_PREFIX}{nearest[0]}?" if nearest else ""
         warnings.append(f"{name} in the environment is not an option and is ignored{hint}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import difflib
 import json
 from typing import Any, Mapping, Sequence, TypeVar, Union
 
@@ -44,6 +43,8 @@ def key_problems(pairs: Sequence[tuple[str, Any]], known: Sequence[str]) -> list
     names = collections.Counter(name for name, _ in pairs)
     problems = [f".{short(name)}: appears twice" for name in known if names[name] > 1]
     for name in [name for name in names if name not in known][:MOST_PROBLEMS]:
+        import difflib  # noqa: PLC0415 - memory that only a wrong name is worth
+
         nearest = difflib.get_close_matches(name[:_LONGEST_SHOWN], known, n=1)
         problems.append(f".{short(name)}: is unknown; {f'did you mean {nearest[0]}?' if nearest else 'known are ' + ', '.join(known)}")
     return problems

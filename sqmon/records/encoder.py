@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import secrets
+import os
 import sys
 from itertools import repeat
 from typing import TYPE_CHECKING, Annotated, Any, Callable, NamedTuple, Optional, Union
@@ -75,7 +75,7 @@ class Batch(NamedTuple):
 
 def new_run_id(now_ns: int) -> str:
     """Return an id for one process: the UTC second and four random hexadecimal digits."""
-    return f"{_moment(now_ns // 1000):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    return f"{_moment(now_ns // 1000):%Y%m%dT%H%M%SZ}-{os.urandom(2).hex()}"
 
 
 class Encoder:
