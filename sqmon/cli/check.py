@@ -17,7 +17,7 @@ from sqmon.cli import exit_codes
 from sqmon.cli.console import Console
 from sqmon.clock import SystemClock
 from sqmon.config import arguments, metrics_file, options, settings
-from sqmon.config.settings import Metric
+from sqmon.config.settings import Metric, Outside
 from sqmon.errors import ConfigError, SqmonError, shown
 from sqmon.ipc.check import Outcome
 from sqmon.storage.file_check import refuse_irregular
@@ -40,9 +40,10 @@ _SQL = {
 OPTIONS = {
     **{title: found for title, found in options.GROUPS.items() if title not in ("files", "service")},
     "files": options.named("log_file_path"),
+    "clusters": options.named("clusters_dir", "cluster"),
     "check": (
         options.Option("offline", False, "look only at the metrics file, and connect to nothing"),
-        options.Option("json", False, "one JSON object a line: check, verdict, text"),
+        options.Option("json", False, "one JSON object a line: check, verdict, text, and cluster where there are several"),
     ),
 }
 
@@ -55,15 +56,36 @@ def run(args: argparse.Namespace) -> int:
     """Print the outcome of every check as soon as it is known; the exit code says whether one failed."""
     code = exit_codes.OK
     console = Console(file=sys.stdout)
-    for outcome in _outcomes(args):
+    for cluster, outcome in _all_outcomes(args):
         if outcome.verdict == "failed":
             code = exit_codes.FAILED
         if args.json:
-            print(json.dumps({"check": outcome.name, "verdict": outcome.verdict, "text": outcome.text}), flush=True)
+            named = {"cluster": cluster} if cluster else {}
+            print(json.dumps({**named, "check": outcome.name, "verdict": outcome.verdict, "text": outcome.text}), flush=True)
         else:
             sign, style = _SIGNS[outcome.verdict]
-            console.print(Text.assemble((f"{sign:8}", style), f"{outcome.name:24} {shown(outcome.text)}"), soft_wrap=True)
+            name = f"{cluster} " if cluster else ""
+            console.print(Text.assemble((f"{sign:8}", style), f"{name}{outcome.name:24} {shown(outcome.text)}"), soft_wrap=True)
     return code
+
+
+def _all_outcomes(args: argparse.Namespace) -> Iterator[tuple[str, Outcome]]:
+    """Yield the outcomes, with the name of the cluster where --clusters_dir has several."""
+    if args.clusters_dir is None:
+        yield from (("", outcome) for outcome in _outcomes(args))
+        return
+    yield from (("", outcome) for outcome in (_sql_outcome(args.sql), *args.doubts, *_file_outcomes(args.log_file_path)))
+    loki = arguments.outside_of(args).loki
+    for each in arguments.clusters_of(args):
+        for problem in each.problems:
+            yield each.name, Outcome(startup_checks.METRICS, "failed", problem)
+        if not each.problems:
+            yield each.name, startup_checks.check_metrics(each.file, each.metrics)
+            if not args.offline:
+                # A cluster that is down is tried once, since others wait; Loki is asked once for all.
+                outside = Outside(each.connection, args.allow_gpu, loki, startup_timeout=0.0)
+                loki = None
+                yield from ((each.name, outcome) for outcome in _outside_outcomes(outside, each.metrics))
 
 
 def _outcomes(args: argparse.Namespace) -> Iterator[Outcome]:
@@ -72,7 +94,7 @@ def _outcomes(args: argparse.Namespace) -> Iterator[Outcome]:
     try:
         metrics = metrics_file.read(path, args.query_timeout)
         yield startup_checks.check_metrics(path, metrics)
-        yield Outcome("sql_text", "passed", f"{_SQL[args.sql]} (--sql {args.sql}); sqmon scrub shows what that leaves of a text")
+        yield _sql_outcome(args.sql)
     except ConfigError as error:
         yield from (Outcome(startup_checks.METRICS, "failed", problem) for problem in error.problems)
     yield from args.doubts
@@ -80,6 +102,14 @@ def _outcomes(args: argparse.Namespace) -> Iterator[Outcome]:
     if args.offline:
         return
     outside = arguments.outside_of(args)
+    yield from _outside_outcomes(outside, metrics)
+
+
+def _sql_outcome(mode: str) -> Outcome:
+    return Outcome("sql_text", "passed", f"{_SQL[mode]} (--sql {mode}); sqmon scrub shows what that leaves of a text")
+
+
+def _outside_outcomes(outside: Outside, metrics: list[Metric]) -> Iterator[Outcome]:
     outside.connection.password.read()
     # A call that changes the server is left to the service, at its time.
     polled = [metric for metric in metrics if not metric.is_command]

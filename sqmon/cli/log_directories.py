@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Optional
+from typing import Any, Callable, Mapping, Optional
 
+from rich.text import Text
+
+from sqmon.cli.console import Console
 from sqmon.config import options, settings
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, shown
 from sqmon.health import status_file
 from sqmon.storage.segment_names import ARCHIVE
 
@@ -49,6 +52,21 @@ def below(directory: Path, cluster: str = "") -> list[tuple[str, Path]]:
             f"{directory}: holds no cluster {cluster!r}, but one service alone, {f'of {name!r}' if name else 'without a name'}"
         )
     return [(cluster, directory)]
+
+
+def show_each(directories: list[tuple[str, Path]], show: Callable[[Path], int], console: Console) -> int:
+    """Show each of the directories, under the name of its cluster where there are several, and return the highest exit code."""
+    codes = []
+    for number, (name, directory) in enumerate(directories):
+        if len(directories) > 1:
+            console.print(Text(f"{chr(10) if number else ''}{f'cluster {shown(name)}' if name else directory}", style="bold"))
+        codes.append(show(directory))
+    return max(codes)
+
+
+def lines_of(answers: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what programs are told of the clusters with these names, an object for each that names it; one alone needs no name."""
+    return [answer if len(answers) == 1 else {"cluster": name, **answer} for name, answer in answers.items()]
 
 
 def _clusters(directory: Path) -> dict[str, Path]:

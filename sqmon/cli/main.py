@@ -32,7 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "scrub": "show what masking leaves of the SQL text in a file, before and after",
     "agent-config": "the configuration of Alloy (or another agent) for this installation",
     "assets": "write out what ships beside the program: agents' configurations, rules, dashboards, units, man pages",
-    "schema": "the JSON schema of the metrics file",
+    "schema": "the JSON schema of the metrics file, or of a cluster's file",
     "demo": "a simulated SQreamDB, the service, and a live view; needs no database",
     "simulate": "a simulated SQreamDB alone",
 }

@@ -13,11 +13,14 @@ from sqmon.cli.shown_lines import shown_lines
 from sqmon.config import arguments, catalogue, metrics_file, options, settings
 from sqmon.config.settings import Connection, Metric, SqlMode
 from sqmon.database.single_polls import poll_each
-from sqmon.errors import ConfigError
+from sqmon.errors import ConfigError, SqmonError, shown
 from sqmon.records.encoder import Encoder, new_run_id
 from sqmon.records.pipeline import Pipeline
 
-OPTIONS = {title: options.GROUPS[title] for title in ("SQreamDB", "polling")}
+OPTIONS = {
+    **{title: options.GROUPS[title] for title in ("SQreamDB", "polling")},
+    "clusters": options.named("clusters_dir", "cluster"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +36,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Poll each metric once and print its records; say on stderr which failed."""
-    metrics = metrics_file.read(args.metrics_file or settings.default_metrics_file(), args.query_timeout)
+    failures = []
+    if args.clusters_dir is None:
+        metrics = metrics_file.read(args.metrics_file or settings.default_metrics_file(), args.query_timeout)
+        failures += _once(args, arguments.connection_of(args), metrics, args.cluster)
+    for each in arguments.clusters_of(args):
+        if each.problems:
+            failures += each.problems
+            continue
+        try:
+            failures += [f"{each.name}: {failure}" for failure in _once(args, each.connection, each.metrics, each.name)]
+        except SqmonError as error:
+            failures.append(f"{each.name}: {error}")
+    for failure in failures:
+        print(f"sqmon: {shown(failure)}", file=sys.stderr)
+    return exit_codes.FAILED if failures else exit_codes.OK
+
+
+def _once(args: argparse.Namespace, connection: Connection, metrics: list[Metric], cluster: str) -> list[str]:
     chosen = select(metrics, args.metrics, args.query_timeout)
     form = as_table if args.table else as_shown if sys.stdout.isatty() else as_they_are
-    failures = poll(arguments.connection_of(args), chosen, args.sql, sys.stdout.buffer, form=form)
-    for failure in failures:
-        print(f"sqmon: {failure}", file=sys.stderr)
-    return exit_codes.FAILED if failures else exit_codes.OK
+    return poll(connection, chosen, args.sql, sys.stdout.buffer, form=form, cluster=cluster)
 
 
 def select(metrics: list[Metric], names: Sequence[str], query_timeout: Optional[float]) -> list[Metric]:
@@ -87,7 +104,9 @@ def as_table(metric: str, began_ns: int, lines: Iterator[bytes]) -> Iterable[byt
     return logs_polls.printed(metric, began_ns, records)
 
 
-def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: BinaryIO, *, form: Optional[Form] = None) -> list[str]:
+def poll(
+    connection: Connection, metrics: list[Metric], sql: SqlMode, out: BinaryIO, *, form: Optional[Form] = None, cluster: str = ""
+) -> list[str]:
     """Write the records of each metric in a form; return a line for each metric that failed. Raises SqmonError when a login fails."""
     failures = []
     for answer in poll_each(connection, metrics):
@@ -95,7 +114,7 @@ def poll(connection: Connection, metrics: list[Metric], sql: SqlMode, out: Binar
         if answer.result is None:
             failures.append(f"{metric.name}: {answer.error}")
             continue
-        pipeline = Pipeline(metric, connection, sql, Encoder(metric.name, new_run_id(began)))
+        pipeline = Pipeline(metric, connection, sql, Encoder(metric.name, new_run_id(began), cluster=cluster))
         batches = pipeline.lines(answer.result, poll=1, now=time.monotonic(), started_ns=began)
         out.writelines((form or as_they_are)(metric.name, began, (batch.data for batch in batches)))
         out.flush()

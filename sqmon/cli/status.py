@@ -7,14 +7,15 @@ import datetime as dt
 import os
 import time
 from pathlib import Path
-from typing import Optional
+from typing import Any, NamedTuple, Optional
 
 import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from sqmon.cli import status_room
+from sqmon.cli import log_directories, status_room
 from sqmon.cli.console import Console
+from sqmon.cli.log_directories import below, lines_of
 from sqmon.cli.status_room import Room
 from sqmon.clock import stamp_ns
 from sqmon.config import options, settings
@@ -29,7 +30,7 @@ _BEHIND_SECONDS = 5.0
 
 
 OPTIONS = {
-    "files": options.named("log_dir", "log_file_path"),
+    "files": (*log_directories.OPTIONS, *options.named("log_file_path")),
     "status": (options.Option("json", False, "one JSON object, for programs"),),
 }
 
@@ -45,7 +46,50 @@ def run(args: argparse.Namespace) -> int:
         log_dir = Path(file_only)
         if not (file_only.endswith(os.sep) or log_dir.is_dir()):
             raise SqmonError(f"{file_only}: a service that writes one file leaves no status; its events are in that file (metric sqmon)")
-    return show(log_dir, as_json=args.json, console=Console())
+    return show_all(below(log_dir, args.cluster), as_json=args.json, console=Console())
+
+
+def show_all(directories: list[tuple[str, Path]], *, as_json: bool, console: Console) -> int:
+    """Print the status of each cluster, a line where there are several, and return the worst exit code.
+
+    Clusters that were removed on purpose are left out, unless there is no other.
+    """
+    watched = [(name, log_dir) for name, log_dir in directories if not _is_history(name, log_dir)] or directories
+    if len(watched) == 1:
+        return show(watched[0][1], as_json=as_json, console=console)
+    looks = {name or str(log_dir): look(log_dir) for name, log_dir in watched}
+    if as_json:
+        for line in lines_of({name: each.as_json for name, each in looks.items()}):
+            console.out(msgspec.json.encode(line).decode(), highlight=False)
+    else:
+        width = max(map(len, looks))
+        for name, each in looks.items():
+            console.print(Text.assemble(f"{shown(name):{width}}  ", (each.word, each.style), f": {shown(each.text)}"), soft_wrap=True)
+    return max(each.code for each in looks.values())
+
+
+def _is_history(name: str, log_dir: Path) -> bool:
+    """Whether nobody is meant to write to a directory any more: its cluster was removed, or several have come in its place."""
+    status = status_file.read(log_dir)
+    return (not name or (status is not None and status.removed)) and not is_locked(log_dir)
+
+
+class Look(NamedTuple):
+    """What there is to say about one directory."""
+
+    code: int
+    word: str
+    text: str
+    as_json: dict[str, Any]
+    status: Optional[Status] = None
+    """None where there is no more to be told."""
+    room: Optional[Room] = None
+    """What the files take, where there is a status."""
+
+    @property
+    def style(self) -> str:
+        """How the word is shown."""
+        return "bold green" if self.code == HEALTHY else "bold red"
 
 
 def show(log_dir: Path, *, as_json: bool, console: Console) -> int:
@@ -53,34 +97,34 @@ def show(log_dir: Path, *, as_json: bool, console: Console) -> int:
 
     Raises SqmonError when this user may not read what is needed for that.
     """
+    found = look(log_dir)
+    if as_json:
+        console.out(msgspec.json.encode(found.as_json).decode(), highlight=False)
+    elif found.status is None or found.room is None:
+        console.print(Text(shown(f"{found.word}: {found.text}")), soft_wrap=True)
+    else:
+        _show(found.status, found.room, healthy=found.code == HEALTHY, console=console)
+    return found.code
+
+
+def look(log_dir: Path) -> Look:
+    """Return the status of the service that writes to `log_dir`; raises SqmonError when this user may not read what is needed for that."""
     status = status_file.read(log_dir)
     if not is_locked(log_dir):
         fate = f"; the last one, process {status.pid}, was {'stopped' if status.stopped else 'killed'}" if status else ""
-        _show_one_line(log_dir, f"NOT RUNNING: no sqmon writes to {log_dir}{fate}", running=False, as_json=as_json, console=console)
-        return NOT_RUNNING
+        return Look(NOT_RUNNING, "NOT RUNNING", f"no sqmon writes to {log_dir}{fate}", {"running": False, "log_dir": str(log_dir)})
     if status is None or status.stopped:
-        line = f"DEGRADED: the sqmon that writes to {log_dir} has no status yet: it is starting, or it can't write {status_file.NAME}"
-        _show_one_line(log_dir, line, running=True, as_json=as_json, console=console)
-        return DEGRADED
+        text = f"the sqmon that writes to {log_dir} has no status yet: it is starting, or it can't write {status_file.NAME}"
+        return Look(DEGRADED, "DEGRADED", text, {"running": True, "healthy": False, "log_dir": str(log_dir)})
     age = (time.time_ns() - status.updated_ns) / 1e9
     if age > _STALE_SECONDS:
         status.problems.append(f"the service has said nothing for {age:.0f} s")
     healthy = not status.problems and all(metric.healthy for metric in status.metrics)
     room = status_room.look(log_dir, status)
-    if as_json:
-        document = {"running": True, "healthy": healthy, **msgspec.to_builtins(status), "files": status_room.as_json(room)}
-        console.out(msgspec.json.encode(document).decode(), highlight=False)
-    else:
-        _show(status, room, healthy=healthy, console=console)
-    return HEALTHY if healthy else DEGRADED
-
-
-def _show_one_line(log_dir: Path, line: str, *, running: bool, as_json: bool, console: Console) -> None:
-    if as_json:
-        state = {"running": True, "healthy": False} if running else {"running": False}
-        console.out(msgspec.json.encode({**state, "log_dir": str(log_dir)}).decode(), highlight=False)
-    else:
-        console.print(Text(shown(line)), soft_wrap=True)
+    told = {"running": True, "healthy": healthy, **msgspec.to_builtins(status), "files": status_room.as_json(room)}
+    text = status_file.summary(status.metrics, status.problems)
+    code, word = (HEALTHY, "OK") if healthy else (DEGRADED, "DEGRADED")
+    return Look(code, word, text, told, status, room)
 
 
 def _show(status: Status, room: Room, *, healthy: bool, console: Console) -> None:

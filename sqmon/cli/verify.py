@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Callable, Optional
 
-from sqmon.cli import exit_codes, loki_options, verify_view
+from sqmon.cli import exit_codes, log_directories, loki_options, verify_view
 from sqmon.cli.console import Console
+from sqmon.cli.log_directories import below, lines_of, show_each
 from sqmon.clock import SystemClock
 from sqmon.config import converters, options, settings
 from sqmon.config.typed_time import TypedTime, typed_time
@@ -33,7 +34,7 @@ def _share(text: str) -> Share:
 _SECONDS = converters.number(1, 86400)
 
 OPTIONS = {
-    "files": options.named("log_dir", "agent_positions"),
+    "files": (*log_directories.OPTIONS, *options.named("agent_positions")),
     "verify": (
         options.Option("json", False, "one JSON object, for programs; with --watch one a line, for each change"),
         options.Option(
@@ -66,23 +67,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the proof, or what is wrong."""
-    log_dir = args.directory or args.log_dir or settings.log_dir_to_read()
+    directories = below(args.directory or args.log_dir or settings.log_dir_to_read(), args.cluster)
     proof, since_ns = _proof(args), _nanoseconds(args.since)
-    inspector, console = Inspector(), Console()
+    console = Console()
     if args.watch:
-        changes = verify_view.Changes(console, as_json=args.json)
-        return _watch(lambda: _looked(log_dir, inspector, proof, since_ns), args.watch, changes)
-    began = time.monotonic()
-    verdict = verify(log_dir, inspector)
-    read_s, began = time.monotonic() - began, time.monotonic()
-    in_loki = proof.ask(verdict, since_ns=since_ns) if proof else None
+        if len(directories) > 1:
+            raise ConfigError(["--watch: proves one cluster; name it with --cluster"])
+        changes, inspector = verify_view.Changes(console, as_json=args.json), Inspector()
+        return _watch(lambda: _looked(directories[0][1], inspector, proof, since_ns), args.watch, changes)
     if args.json:
-        verify_view.show_json(verdict, in_loki, console)
-    else:
-        verify_view.show(verdict, read_s, console)
-        if in_loki:
-            verify_view.show_in_loki(in_loki, time.monotonic() - began, console)
-    return exit_codes.OK if _proved(verdict, in_loki) else exit_codes.FAILED
+        found = {name: _looked(log_dir, Inspector(), proof, since_ns) for name, log_dir in directories}
+        for line in lines_of({name: verify_view.as_json(*each) for name, each in found.items()}):
+            verify_view.show_json(line, console)
+        return _code(all(_proved(*each) for each in found.values()))
+    return show_each(directories, lambda log_dir: _shown(log_dir, proof, since_ns, console), console)
+
+
+def _shown(log_dir: Path, proof: Optional[LokiProof], since_ns: int, console: Console) -> int:
+    """Print the proof of one directory, and return its exit code."""
+    began = time.monotonic()
+    verdict = verify(log_dir, Inspector())
+    verify_view.show(verdict, time.monotonic() - began, console)
+    began = time.monotonic()
+    in_loki = proof.ask(verdict, since_ns=since_ns) if proof else None
+    if in_loki:
+        verify_view.show_in_loki(in_loki, time.monotonic() - began, console)
+    return _code(_proved(verdict, in_loki))
+
+
+def _code(proved: bool) -> int:
+    return exit_codes.OK if proved else exit_codes.FAILED
 
 
 def _proved(verdict: Verdict, in_loki: Optional[LokiVerdict]) -> bool:

@@ -21,22 +21,23 @@ _MOST_FINDINGS = 20
 """How many findings of one segment are shown to people; --json has all."""
 
 
-def show_json(verdict: Verdict, in_loki: Optional[LokiVerdict], console: Console) -> None:
-    """Print everything as one JSON object."""
+def as_json(verdict: Verdict, in_loki: Optional[LokiVerdict]) -> dict[str, Any]:
+    """Return everything for programs."""
     streams, problems = ([each._asdict() for each in found] for found in (verdict.streams, verdict.problems))
     told: dict[str, Any] = {**verdict._asdict(), "streams": streams, "problems": problems}
     del told["found"]
     if in_loki is not None:
         told["loki"] = {**in_loki._asdict(), "segments": [_named(segment) for segment in in_loki.segments]}
         told["proved"] = verdict.proved and in_loki.proved
-    _print_json(told, console)
+    return told
 
 
 def _named(segment: SegmentVerdict) -> dict[str, Any]:
     return {**segment._asdict(), "findings": [finding._asdict() for finding in segment.findings]}
 
 
-def _print_json(told: Mapping[str, Any], console: Console) -> None:
+def show_json(told: Mapping[str, Any], console: Console) -> None:
+    """Print one JSON object."""
     console.out(msgspec.json.encode(told).decode(), highlight=False)
 
 
@@ -106,7 +107,7 @@ class Changes:
     def _print(self, name: str, was: str, state: str, texts: list[str]) -> None:
         now_ns = time.time_ns()
         if self._as_json:
-            _print_json({"ts": utc_stamp(now_ns), "file": name, "was": was, "verdict": state, "texts": texts}, self._console)
+            show_json({"ts": utc_stamp(now_ns), "file": name, "was": was, "verdict": state, "texts": texts}, self._console)
         else:
             change = f"{was} -> {state}" if was else state
             moment = time.strftime("%H:%M:%S %Z", time.localtime(now_ns // 10**9))

@@ -8,7 +8,7 @@ import msgspec
 
 from sqmon.config import catalogue, metrics_file, read_only
 
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _DESCRIPTIONS = {
     "interval": "seconds between polls",
@@ -60,7 +60,7 @@ def schema() -> dict[str, Any]:
         for function in catalogue.FUNCTIONS.values()
     }
     return {
-        "$schema": _DIALECT,
+        "$schema": DIALECT,
         "title": "The metrics file of sqmon",
         "description": "What is polled: the name of a function, and the seconds between polls or an object that says more.",
         "type": "object",

@@ -151,6 +151,13 @@ POLLING = (
     ),
 )
 SERVICE = (
+    Option(
+        "clusters_dir",
+        None,
+        "directory that has a file NAME.json for each of several clusters; each gets a directory NAME in --log_dir",
+        converters.path,
+        metavar="DIR",
+    ),
     Option("metrics_port", None, "port at which Prometheus may scrape the service (default: none)", converters.port, metavar="PORT"),
     Option("metrics_address", "127.0.0.1", "address on which that port listens", converters.host, metavar="ADDRESS"),
     Option("cluster", "", "name of the SQreamDB cluster, for every line and as a label", str),

@@ -157,6 +157,8 @@ class Settings:
     metrics_port: Optional[int]
     """The port on which Prometheus can scrape the service; None opens none."""
     metrics_address: str
+    clusters_dir: Optional[Path] = None
+    """Where each file describes a cluster; None is one cluster, which the other settings describe."""
 
     @property
     def cluster(self) -> str:

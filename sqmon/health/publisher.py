@@ -55,10 +55,13 @@ class Publisher:
         agent: Optional[AgentStatus] = None,
         lifetimes: Optional[LifetimesStatus] = None,
         stopped: bool = False,
+        removed: bool = False,
     ) -> None:
         """Publish how every metric is and what is wrong with the service itself; never waits, except for the last status, `stopped`."""
         if self._gauges is not None:
             self._gauges.on_status(metrics)
+            if removed:
+                self._gauges.forget()
         if self._file is None:
             return
         self._generation += 1
@@ -70,6 +73,7 @@ class Publisher:
             started=self._started,
             updated_ns=self._clock.time_ns(),
             stopped=stopped,
+            removed=removed,
             problems=problems,
             agent=agent,
             retention=self._retention,

@@ -94,6 +94,8 @@ class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     started: str
     updated_ns: int
     stopped: bool = False
+    removed: bool = False
+    """Whether it was stopped because the cluster is not to be watched any more."""
     problems: list[str] = []
     """What is wrong with the service itself: login paused, metrics file rejected, disk full."""
     agent: Optional[AgentStatus] = None

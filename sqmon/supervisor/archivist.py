@@ -30,6 +30,23 @@ _AT_ONCE = 500
 """Segments of one order."""
 
 
+class Places:
+    """How many may be at work at the same time, among all who share it."""
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+
+    def take(self) -> bool:
+        """Take a place; return False while there is none."""
+        taken = self._free > 0
+        self._free -= taken
+        return taken
+
+    def give(self) -> None:
+        """Give a place back."""
+        self._free += 1
+
+
 class Archivist:
     """Starts the archiver when there is something to do; it ends afterwards, so that it costs no memory.
 
@@ -37,8 +54,16 @@ class Archivist:
     """
 
     def __init__(
-        self, log_dir: Path, events: EventStream, *, forkserver: Forkserver, selector: selectors.BaseSelector, clock: Clock
+        self,
+        log_dir: Path,
+        events: EventStream,
+        *,
+        forkserver: Forkserver,
+        selector: selectors.BaseSelector,
+        clock: Clock,
+        places: Optional[Places] = None,
     ) -> None:
+        """An archiver starts when it gets one of the `places` that it shares with those of other directories."""
         self.failing = False
         """Whether the last archiver could not do its work, so that nobody should count on the next one."""
         self._log_dir = log_dir
@@ -46,6 +71,7 @@ class Archivist:
         self._forkserver = forkserver
         self._selector = selector
         self._clock = clock
+        self._places = places or Places(1)
         self._process: Optional[Process] = None
         self._waiting: dict[str, Source] = {}
         """What the archiver was told to compress and has not reported yet."""
@@ -80,13 +106,14 @@ class Archivist:
     def offer(self, sources: Sequence[Source]) -> None:
         """Have these segments compressed, unless an archiver is at work or the next one has to wait; never waits."""
         now = self._clock.monotonic()
-        if self._process is not None or now < self._not_before or not sources:
+        if self._process is not None or now < self._not_before or not sources or not self._places.take():
             return
         self._deadline, self._trouble = now + _PATIENCE_SECONDS, ""
         self._failed = self._finished = self._silent = False
         try:
             self._process = self._forkserver.start(ARCHIVER, self._log_dir, list(sources))
         except OSError as error:
+            self._places.give()
             self._ended(f"could not be started: {error.strerror or error}")
             return
         self._waiting = {source.file: source for source in sources}
@@ -178,6 +205,7 @@ class Archivist:
 
     def _let_go(self, process: Process) -> None:
         self._process = None
+        self._places.give()
         self._waiting.clear()
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(process.pipe)

@@ -112,6 +112,13 @@ class Children:
             self.next_round = min(self.next_round, self._gate.next_try)
         self._attend()
 
+    def begin(self, now: float) -> None:
+        """Begin the starts now, one after the other within a second; before, their time was not known."""
+        shortest = min((child.metric.interval for child in self), default=0.0)
+        for index, child in enumerate(self._children):
+            child.start_at = now + spread(index, len(self._children), shortest)
+        self.next_round = 0.0
+
     def forgive(self, seconds: float) -> None:
         """Leave a time out of account in which this process was asleep and heard nobody."""
         for child in self._children:

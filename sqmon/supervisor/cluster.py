@@ -12,8 +12,9 @@ from sqmon.errors import ConfigError
 from sqmon.health import status_file
 from sqmon.health.status_file import AgentStatus, MetricStatus
 from sqmon.storage.agent_positions import AgentFile
-from sqmon.supervisor.archivist import Archivist
+from sqmon.supervisor.archivist import Archivist, Places
 from sqmon.supervisor.children import Children
+from sqmon.supervisor.cluster_checks import ClusterChecks
 from sqmon.supervisor.forkserver import Forkserver
 from sqmon.supervisor.lifetimes_child import LifetimesChild
 from sqmon.supervisor.log_directory import LogDirectory
@@ -32,12 +33,15 @@ class Shared(NamedTuple):
     forkserver: Forkserver
     selector: selectors.BaseSelector
     clock: Clock
+    archivers: Places
+    """How many archivers may be at work: each takes memory, and the processor when nobody else wants it."""
 
 
 class Cluster:
     """All that belongs to one SQreamDB. Nothing here waits, except for `close`; the loop calls everything else."""
 
-    def __init__(self, opened: Opened, shared: Shared) -> None:
+    def __init__(self, opened: Opened, shared: Shared, *, begin_at: Optional[float] = None) -> None:
+        """`begin_at` is when the start-up checks begin; None for a cluster that has passed them."""
         self.configuration = opened.configuration
         self.events = opened.events
         self._lock = opened.lock
@@ -46,6 +50,7 @@ class Cluster:
         self._health = opened.health
         self._gate = LoginGate(self._password)
         self._problems = [*opened.configuration.problems]
+        self._sealer = opened.sealer
         self._next_look = 0.0
         self._stopping = self._last_polls_told = False
         self._next_end = float("inf")
@@ -62,13 +67,27 @@ class Cluster:
             clock=shared.clock,
         )
         self._lifetimes = self._lifetimes_child(opened, shared)
-        if opened.sealer is not None:
-            opened.sealer.start()
+        self._checks: Optional[ClusterChecks] = None
+        if opened.configuration.problems:
+            self.reject(str(opened.configuration.file), opened.configuration.problems)
+        elif begin_at is not None:
+            self._checks = ClusterChecks(
+                opened.configuration.settings,
+                opened.events,
+                self._gate,
+                forkserver=shared.forkserver,
+                selector=shared.selector,
+                clock=shared.clock,
+                begin_at=begin_at,
+            )
+            if opened.pause is not None:
+                self._checks.observe(opened.pause, shared.clock.monotonic())
 
     @property
     def due(self) -> float:
         """When `turn` has something to do, in monotonic seconds."""
-        return min(self._children.next_round, self._children.next_hearing, self._next_look, self._next_end)
+        round_ = self._children.next_round if self._checks is None else self._checks.due
+        return min(round_, self._children.next_hearing, self._next_look, self._next_end)
 
     @property
     def ousted(self) -> str:
@@ -90,14 +109,21 @@ class Cluster:
         """Whether every metric is well, and so is everything else."""
         return not self._wrong() and all(metric.healthy for metric in self._metrics)
 
+    def begin(self) -> None:
+        """Begin with what is left over from earlier services; everything else begins with the first turn."""
+        if self._sealer is not None:
+            self._sealer.start()
+
     def turn(self, now: float) -> int:
         """Do what is due; return how many children were heard."""
         heard = 0
         if now >= self._children.next_hearing:
             heard = self._children.hear()
-        if now >= self._children.next_round:
+        if self._checks is not None:
+            self._check(self._checks, now)
+        elif now >= self._children.next_round:
             self._children.go_round(now)
-        if self._lifetimes is not None:
+        if self._lifetimes is not None and self._checks is None:
             self._follow(self._lifetimes, now)
         if now >= self._next_look:
             # Rounds may follow each other closely, as when many children start; nobody asks that often.
@@ -131,21 +157,23 @@ class Cluster:
         self._stopping = True
         if self._lifetimes is not None:
             self._next_end = now
+        self._end_checks()
         self._children.stop(now)
 
     def leave(self) -> None:
         """Let go of all processes; `close` is to follow, in whichever thread."""
+        self._end_checks()
         if self._lifetimes is not None:
             self._lifetimes.finish()
         self._children.finish()
         self._directory.stop()
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: str, *, removed: bool = False) -> None:
         """Write the last events and the last status, and let others have the directory; waits some seconds for a disk at most."""
         self._directory.close()
         self.events.write("info", "stop", reason=reason)
         self.events.close()
-        self._tell_health(stopped=True)
+        self._tell_health(stopped=True, removed=removed)
         if self._lock is not None:
             self._lock.release()
 
@@ -160,23 +188,46 @@ class Cluster:
 
     def _lifetimes_child(self, opened: Opened, shared: Shared) -> Optional[LifetimesChild]:
         segments = opened.streams.segments
-        if segments is None or not opened.configuration.settings.lifetimes:
+        if segments is None or not opened.configuration.settings.lifetimes or opened.configuration.problems:
             return None
         return LifetimesChild(segments, opened.journal, forkserver=shared.forkserver, selector=shared.selector, clock=shared.clock)
+
+    def _check(self, checks: ClusterChecks, now: float) -> None:
+        """Go on with the checks; after the last one the children begin."""
+        if now >= checks.due:
+            checks.look(now)
+        if checks.trouble:
+            for child in self._children:
+                self._journal.not_asked(child, checks.trouble)
+        if checks.passed:
+            self._checks = None
+            self._children.begin(now)
+
+    def _end_checks(self) -> None:
+        if self._checks is not None:
+            self._checks.close()
+            self._checks = None
 
     def _sweeper(self, opened: Opened, shared: Shared) -> Optional[Sweeper]:
         segments = opened.streams.segments
         if segments is None:
             return None
-        archivist = Archivist(segments.log_dir, opened.events, forkserver=shared.forkserver, selector=shared.selector, clock=shared.clock)
+        archivist = Archivist(
+            segments.log_dir,
+            opened.events,
+            forkserver=shared.forkserver,
+            selector=shared.selector,
+            clock=shared.clock,
+            places=shared.archivers,
+        )
         retention = opened.configuration.settings.retention
         return Sweeper(segments, retention, opened.events, archivist, clock=shared.clock, crew=opened.crews.sweeps)
 
-    def _tell_health(self, *, stopped: bool = False) -> None:
+    def _tell_health(self, *, stopped: bool = False, removed: bool = False) -> None:
         self._metrics = [self._journal.status(child) for child in self._children]
         lifetimes = self._lifetimes.status() if self._lifetimes is not None else None
         agent = _agent_status(self._directory.agent)
-        self._health.tell(self._metrics, self._wrong(), agent=agent, lifetimes=lifetimes, stopped=stopped)
+        self._health.tell(self._metrics, self._wrong(), agent=agent, lifetimes=lifetimes, stopped=stopped, removed=removed)
 
     def _wrong(self) -> list[str]:
         """Return what is wrong with anything but the metrics."""

@@ -72,6 +72,10 @@ class Journal:
         """Write the event of a new run."""
         self._events.write("info", "worker_start", target=child.metric.name, target_run_id=child.run_id, pid=child.pid)
 
+    def not_asked(self, child: Child, reason: str) -> None:
+        """Take note of why a metric is not polled, though it should be."""
+        self.tally(child.metric.name).outage.failed(reason, "")
+
     def not_started(self, child: Child, error: str, restart_in: float) -> None:
         """Write the event of a run for which the system gave no process."""
         reason = f"could not be started: {error}"

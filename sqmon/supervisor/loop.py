@@ -61,7 +61,7 @@ class Supervisor:
             key.data()
         now = self._clock.monotonic()
         self._fleet.turn(now)
-        if self._reloading and self._fleet.has_read:
+        if self._reloading and self._fleet.settled:
             self._reloading = False
             self._notifier.ready()
         if now >= self._next_sign:

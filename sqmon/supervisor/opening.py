@@ -10,6 +10,7 @@ from sqmon.clock import Clock
 from sqmon.config.settings import Configuration
 from sqmon.health.publisher import Publisher
 from sqmon.ipc.check import Outcome
+from sqmon.ipc.login_pause import Standing
 from sqmon.records.encoder import new_run_id
 from sqmon.side_thread import Crew
 from sqmon.storage.directory_lock import DirectoryLock
@@ -49,6 +50,8 @@ class Opened(NamedTuple):
     sealer: Optional[Sealer]
     health: Publisher
     crews: Crews
+    pause: Optional[Standing] = None
+    """The pause of all logins that an earlier service has left."""
 
 
 def opened(

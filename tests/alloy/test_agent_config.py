@@ -115,15 +115,18 @@ def test_glob_matches_segments_and_nothing_else(tmp_path: Path) -> None:
 
 def test_all_agents_read_the_same_files() -> None:
     """Every agent reads the files of the one pattern that sqmon promises."""
+    alloy = re.findall(r'__path__ = string\.format\("%s([^"]+)"', (ALLOY / "config.alloy").read_text("utf-8"))
     globs = {
-        read("promtail.yaml")["scrape_configs"][0]["static_configs"][0]["labels"]["__path__"].partition("}")[2],
-        read("fluent-bit.yaml")["pipeline"]["inputs"][0]["path"].replace("/var/log/sqmon", ""),
-        read("vector.yaml")["sources"]["sqmon"]["include"][0].partition("}")[2],
-        read("otel.yaml")["receivers"]["filelog"]["include"][0].partition("}")[2],
-        vlagent_flags()["fileCollector.glob"].replace("/var/log/sqmon", ""),
+        "config.alloy": alloy,
+        "promtail.yaml": [each["labels"]["__path__"] for each in read("promtail.yaml")["scrape_configs"][0]["static_configs"]],
+        "fluent-bit.yaml": read("fluent-bit.yaml")["pipeline"]["inputs"][0]["path"].split(","),
+        "vector.yaml": read("vector.yaml")["sources"]["sqmon"]["include"],
+        "otel.yaml": read("otel.yaml")["receivers"]["filelog"]["include"],
+        "vlagent.service": re.findall(r"-fileCollector\.glob=([^']+)", (ALLOY / "vlagent.service").read_text("utf-8")),
     }
+    found = {name: [re.sub(r"^(/var/log/sqmon|\$\{.*\})", "", glob) for glob in each] for name, each in globs.items()}
 
-    assert globs == {f"/{GLOB}"} == {"/*/*.jsonl"}
+    assert found == {name: [f"/{GLOB}", "/*/*/*.jsonl"] for name in globs}
 
 
 def alloy_labels(name: str) -> set[str]:
@@ -170,7 +173,6 @@ def test_vlagent_gives_the_same_labels_and_times() -> None:
     assert extra == {"job": "sqmon", "cluster": "default", "instance": "localhost"}
     assert set(flags["fileCollector.streamFields"].split(",")) == LABELS - {"level"} == {*extra, "metric", flags["fileCollector.fileField"]}
     assert flags["fileCollector.timeField"] == "ts"
-    assert flags["fileCollector.glob"] == f"/var/log/sqmon/{GLOB}"
 
 
 def test_vlagent_renames_no_column() -> None:

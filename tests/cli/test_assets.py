@@ -40,7 +40,8 @@ def test_everything_that_ships_is_written(tmp_path: Path) -> None:
     end = ended("assets", "out", cwd=tmp_path)
     found = tree(tmp_path / "out")
     expected = {f"agents/{name}": (ROOT / "alloy" / name).read_bytes() for name in SHIPPED.values()}
-    expected["schemas/metrics.schema.json"] = ended("schema", "metrics", cwd=tmp_path).stdout.encode()
+    for name in ("metrics", "clusters"):
+        expected[f"schemas/{name}.schema.json"] = ended("schema", name, cwd=tmp_path).stdout.encode()
     for name, place in {
         "loki": ROOT / "alloy" / "loki",
         "grafana": ROOT / "alloy" / "grafana",

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sqmon.cli import schema
-from sqmon.config import catalogue, metrics_file
+from sqmon.config import catalogue, clusters, metrics_file
+from sqmon.config.settings import Connection
 from sqmon.errors import ConfigError
 from tests.support import ROOT
 from tests.support.program import ended
@@ -117,3 +118,51 @@ def test_schema_and_reader_agree(document: dict[str, Any]) -> None:
         document["$schema"] = "metrics.schema.json"
 
     assert VALIDATOR.is_valid(document) == reader_accepts(document)
+
+
+CLUSTERS = json.loads(schema.text("clusters"))
+
+
+def test_schema_of_clusters_agrees_with_their_reader(tmp_path: Path) -> None:
+    """The schema of a cluster's file describes every key, and takes and refuses what the reader does, metrics included."""
+    jsonschema.Draft202012Validator.check_schema(CLUSTERS)
+    validator = jsonschema.Draft202012Validator(CLUSTERS)
+    basis = clusters.Basis(Connection("localhost", 5000, "master", "sqream", "monitor"), None, None)
+    (tmp_path / "password").write_text("secret", "utf-8")
+
+    def agree(document: Any) -> bool:
+        path = tmp_path / "prod.json"
+        path.write_text(json.dumps(document), "utf-8")
+        path.chmod(0o600)
+        accepted = not clusters.read_all(tmp_path, basis)["prod"].described.problems
+        assert accepted == validator.is_valid(document), document
+        return accepted
+
+    right = [
+        {"host": "a"},
+        {"$schema": "clusters.schema.json", "host": "a", "port": 3108, "clustered": True, "use_ssl": True, "service": "m", "user": "u"},
+        {"host": "a", "password": "x", "metrics": {"show_locks": 2, "mine": {"interval": 5, "query": "select 1"}}},
+        {"host": "a", "password_file": "password", "database": "d", "server_timezone": "Europe/Berlin"},
+    ]
+    wrong = [
+        {"host": 5},
+        {"host": "a", "port": 65536},
+        {"host": "a", "clustered": "yes"},
+        {"host": "a", "password": "x", "password_file": "password"},
+        {"host": "a", "metrics": {"show_locks": 0}},
+        {"host": "a", "metrics": {"show_lock": 2}},
+        {"host": "a", "ports": 1},
+        [],
+    ]
+    assert [True] * len(right) == [agree(document) for document in right]
+    assert [False] * len(wrong) == [agree(document) for document in wrong]
+    assert set(clusters.ClusterFile.__struct_fields__) | {"$schema"} == CLUSTERS["properties"].keys()
+
+
+def test_shipped_clusters_are_right() -> None:
+    """The example files of clusters are what the schema describes."""
+    shipped = sorted((ROOT / "config_files" / "clusters").glob("*.json"))
+
+    assert {"_defaults.json", "prod.json"} <= {path.name for path in shipped}
+    for path in shipped:
+        jsonschema.Draft202012Validator(CLUSTERS).validate(json.loads(path.read_text("utf-8")))

@@ -199,6 +199,10 @@ class Service:
         """Return the stream's files, oldest first."""
         return segments(self.log_dir, stream)
 
+    def cluster(self, name: str) -> Service:
+        """Return the service as it is seen in the directory of one of its clusters, from the beginning on."""
+        return Service(self.process, self.log_dir / name, self._log, ())
+
     def end(self, number: signal.Signals = signal.SIGTERM, *, group: bool = False) -> int:
         """Send the signal and return the exit code; AssertionError unless all is over in time and no process is left."""
         (os.killpg if group else os.kill)(self.pid, number)
