@@ -94,7 +94,12 @@ class Opener:
             held = lock or streams_of(configuration.settings.output).reserved().__enter__()
         except SqmonError as error:
             return str(error)
-        begun = opened(configuration, held, self._doubts, clock=self._clock, crews=self._crews, exporter=self._exporter)
+        try:
+            begun = opened(configuration, held, self._doubts, clock=self._clock, crews=self._crews, exporter=self._exporter)
+        except OSError as error:  # a directory in which something else is where a stream belongs, or that can't be read
+            if held is not None:
+                held.release()
+            return f"{error.filename or configuration.settings.output}: {error.strerror or error}"
         pause = None
         with contextlib.suppress(ConfigError):  # the checks tell of a password that can't be read
             pause = standing_pause(configuration.settings.connection, configuration.settings.output, self._clock)

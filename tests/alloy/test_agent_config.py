@@ -159,6 +159,26 @@ def test_all_agents_give_the_same_labels() -> None:
     assert given == dict.fromkeys(given, LABELS)
 
 
+def test_all_agents_take_the_cluster_from_the_line() -> None:
+    """A line that names its cluster gets that label; the agent's own setting is for lines that name none."""
+    alloy = (ALLOY / "config.alloy").read_text("utf-8")
+    (stages,) = (job["pipeline_stages"] for job in read("promtail.yaml")["scrape_configs"])
+    fluent_bit = read("fluent-bit.yaml")["pipeline"]
+    otel = read("otel.yaml")
+    moved = [(each.get("from"), each.get("to")) for each in otel["receivers"]["filelog"]["operators"]]
+
+    assert re.search(r'expressions = \{[^}]*cluster = ""', alloy)
+    assert re.search(r"stage\.labels \{\s*values = \{[^}]*cluster = \"\"", alloy)
+    assert ["cluster"] == [stage["json"]["expressions"]["cluster"] for stage in stages if "json" in stage]
+    assert ["cluster" in stage["labels"] for stage in stages if "labels" in stage] == [True]
+    assert {"name": "modify", "match": "*", "add": "cluster default"} in fluent_bit["filters"]
+    assert "cluster=$cluster" in fluent_bit["outputs"][0]["labels"]
+    assert ".labels.cluster = record.cluster" in read("vector.yaml")["transforms"]["record"]["source"]
+    assert ("attributes.record.cluster", "attributes.cluster") in moved
+    assert "cluster" in otel["processors"]["groupbyattrs"]["keys"]
+    assert otel["service"]["pipelines"]["logs"]["processors"] == ["resource", "groupbyattrs"]
+
+
 def vlagent_flags() -> dict[str, str]:
     """Return the flags of vlagent's unit."""
     ((_, *words),) = systemd((ALLOY / "vlagent.service").read_text("utf-8"), {})

@@ -9,7 +9,7 @@ import selectors
 import signal
 import time
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Optional
 
 import pytest
 
@@ -24,7 +24,7 @@ from sqmon.storage.retention import RetentionLimits, to_compress
 from sqmon.storage.segment_names import archive_of
 from sqmon.storage.streams import streams_of
 from sqmon.supervisor import sealer as sealer_module
-from sqmon.supervisor.archivist import Archivist
+from sqmon.supervisor.archivist import Archivist, Places
 from sqmon.supervisor.event_stream import EventStream
 from sqmon.supervisor.forkserver import Forkserver
 from sqmon.supervisor.sealer import Sealer
@@ -40,7 +40,7 @@ OPTIONS = ("--segment_mb", "0.01", "--retention_mb", "64")
 class Bench:
     """An archivist with real processes in a directory of many sealed segments, on a clock that is moved by hand."""
 
-    def __init__(self, log_dir: Path, rows: int) -> None:
+    def __init__(self, log_dir: Path, rows: int, places: Optional[Places] = None) -> None:
         self.log_dir = log_dir
         self.clock = FakeClock()
         self.selector = selectors.DefaultSelector()
@@ -54,7 +54,9 @@ class Bench:
         for sealed in stream.sealed:
             self.events.sealed(sealed)
         self.paths = stored_segments(log_dir, "show_locks")
-        self.archivist = Archivist(log_dir, self.events, forkserver=self.forkserver, selector=self.selector, clock=self.clock)
+        self.archivist = Archivist(
+            log_dir, self.events, forkserver=self.forkserver, selector=self.selector, clock=self.clock, places=places
+        )
 
     def due(self) -> list[Source]:
         """Return the order for everything that is to be compressed in file-only mode."""
@@ -131,6 +133,24 @@ def test_segments_are_compressed_and_told(bench: Bench) -> None:
     assert [archive_of(path).stat().st_size for path in bench.paths] == [event["compressed_bytes"] for event in told]
     assert [] == bench.due()
     assert [] == bench.told("archive_failed")
+
+
+def test_archivers_of_many_directories_take_turns(tmp_path: Path) -> None:
+    """With one place for two directories the second is not compressed before the first one is done, whatever it is offered."""
+    places = Places(1)
+    with contextlib.closing(Bench(tmp_path / "one", 400, places)) as one, contextlib.closing(Bench(tmp_path / "two", 400, places)) as two:
+        one.archivist.offer(one.due())
+        two.archivist.offer(two.due())
+        one.until(lambda: len(one.told("segment_archived")) == len(one.paths))
+        two.turn()
+        assert two.told("segment_archived") == []
+
+        def offered() -> bool:
+            one.turn()
+            two.archivist.offer(two.due())
+            return len(two.told("segment_archived")) == len(two.paths)
+
+        two.until(offered)
 
 
 def test_killed_archiver_is_told_and_followed_by_another(bench: Bench) -> None:
