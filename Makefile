@@ -35,6 +35,7 @@ bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios; RIVAL=DIRECTO
 	$(BIN)/python -m benchmarks.single_file
 	$(BIN)/python -m benchmarks.big_poll
 	$(BIN)/python -m benchmarks.many_metrics
+	$(BIN)/python -m benchmarks.read
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.carry
 	$(BIN)/python -m benchmarks.memory $(if $(RIVAL),--rival $(RIVAL))

@@ -132,6 +132,7 @@ _SENTENCES: Mapping[str, Callable[[_Fields], str]] = {
     "config_rejected": lambda e: f"the changed metrics file {e['file']} is not in force: {e['problems']}",
     "columns_missing": lambda e: f"the server does not send {e['columns']}, which the alerts need",
     "login_paused": lambda e: f"the server refused the login; no other is tried before {e.time('until')}: {e['reason']}",
+    "second_monitor": lambda e: f"somebody at {e['address']} polls the same cluster under the same role",
     "state_change": lambda e: f"{e['query']} was called: {e['result']}",
 }
 EVENTS = frozenset(_SENTENCES)

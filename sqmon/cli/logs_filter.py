@@ -21,6 +21,10 @@ _SEES_OTHER_LINES = re.compile(rb"\\[AZz]|\(\?[^:iaP]|\(\?i?s|\(\?P=")
 _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
+Find = Callable[[bytes, int], int]
+"""Finds, from a position of a piece of lines on, a place in the next line that may be wanted; returns -1 when there is none."""
+
+
 class Condition(NamedTuple):
     """What a column must be; a line that doesn't have the column never fulfils it."""
 
@@ -37,9 +41,20 @@ class Condition(NamedTuple):
             return self._equals(found) == (self.operator == "=")
         if found is None:
             return False
-        numbers = _number(found), _number(self.value)
-        pair: tuple[Any, Any] = (_text_of(found), self.value) if None in numbers else numbers
-        return _ORDERS[self.operator](*pair)
+        bound = _number(self.value)
+        if bound is None:
+            return _ORDERS[self.operator](_text_of(found), self.value)
+        number = _number(found)
+        return number is not None and _ORDERS[self.operator](number, bound)
+
+    def find(self) -> Optional[Find]:
+        """Return what finds the next line that may fulfil the condition without parsing the others; None where its needle is as good."""
+        bound = _number(self.value)
+        if self.operator in _ORDERS and bound is not None:
+            return _number_finder(self.column, _ORDERS[self.operator], bound)
+        if self.operator == "!=" and bound is None:
+            return _other_finder(b'"%b":' % self.column.encode(), msgspec.json.encode(self.value))
+        return None
 
     def needle(self) -> Optional[bytes]:
         """Return a regular expression that every line has whose column is as it must be; None when there is none."""
@@ -135,8 +150,7 @@ class Filter:
                 return False
         return True
 
-    def _finder(self) -> Callable[[bytes, int], int]:
-        """Return what finds, from a position on, a place in the next line that may pass; it returns -1 when there is none."""
+    def _finder(self) -> Find:
         needles = [needle for needle in (each.needle() for each in self._conditions) if needle is not None]
         if self._grep is not None and not _SEES_OTHER_LINES.search(self._grep.pattern):
             needles.insert(0, self._grep.pattern)
@@ -144,6 +158,9 @@ class Filter:
             return lambda piece, position: position if position < len(piece) else -1
         best = max(needles, key=lambda needle: (_literal(needle) is not None, len(needle)))
         literal = _literal(best)
+        others = [find for find in (each.find() for each in self._conditions) if find is not None]
+        if others and self._grep is None and all(each.operator != "=" for each in self._conditions):
+            return others[0]
         if literal is not None:
             return lambda piece, position: piece.find(literal, position)
         search = re.compile(best, re.MULTILINE).search
@@ -153,6 +170,34 @@ class Filter:
             return match.start() if match is not None else -1
 
         return found
+
+
+def _number_finder(column: str, holds: Callable[[Any, Any], bool], bound: float) -> Find:
+    """Find lines whose column is a number, or a text that is one, in an order to the bound."""
+    search = re.compile(rb'"%b":"?(-?[0-9][0-9.eE+-]*)' % re.escape(column.encode())).search
+
+    def found(piece: bytes, position: int) -> int:
+        match = search(piece, position)
+        while match is not None:
+            number = _number(match[1].decode())
+            if number is None or holds(number, bound):
+                return match.start()
+            match = search(piece, match.end())
+        return -1
+
+    return found
+
+
+def _other_finder(name: bytes, value: bytes) -> Find:
+    """Find lines whose column does not have the value."""
+
+    def found(piece: bytes, position: int) -> int:
+        at = piece.find(name, position)
+        while at >= 0 and piece.startswith(value, at + len(name)):
+            at = piece.find(name, at + len(name))
+        return at
+
+    return found
 
 
 def _literal(needle: bytes) -> Optional[bytes]:

@@ -121,7 +121,9 @@ def table(metric: str, rows: Sequence[Record], paint: Painter, *, width: Optiona
     """Yield records as a table; what is the same in all of them stands in a line above it."""
     shared = _shared(rows)
     if shared:
-        yield from _folded(paint, "in all rows: " + ", ".join(f"{name}={cell_of(rows[0].get(name))}" for name in shared), width)
+        longest = None if width is None else _LONGEST
+        said = (f"{name}={cell_of(rows[0].get(name), longest=longest)}" for name in shared)
+        yield from _folded(paint, f"in all rows: {', '.join(said)}", width)
     heading, *lines = _fitted(metric, rows, shared, width) or [""]
     if lines:
         yield paint("2", heading)

@@ -10,6 +10,7 @@ from typing import IO, Any, Iterable, Mapping, NamedTuple, Optional, Protocol, S
 
 import msgspec
 
+from sqmon.cli import lifetime_words
 from sqmon.cli.aligned import aligned
 from sqmon.cli.console import Console
 from sqmon.cli.event_words import sentence
@@ -21,6 +22,7 @@ from sqmon.storage.findings import Findings
 METADATA = ("ts", "seq", "metric", "cluster", "run_id", "poll", "poll_rows")
 """The keys that describe a record and are not the server's."""
 
+_UNSAID = frozenset((*METADATA, "statement_hash", "row_hash"))
 _LONGEST = 60  # characters of a cell in a table
 _AHEAD = 200  # lines whose widths a table knows before it prints the first
 _LEVELS = {"error": "31", "warning": "33"}
@@ -85,10 +87,13 @@ class Words:
     def _text(self, chosen: Chosen) -> str:
         record = _decode(chosen.line)
         metric, level = str(record.get("metric")), str(record.get("level", ""))
+        life = lifetime_words.sentence(record) if metric == "lifetimes" else None
         if "event" in record and metric == "sqmon":
             said = self._paint(_LEVELS.get(level, ""), shown(sentence(record)))
+        elif life is not None:
+            said = shown(life)
         else:
-            said = " ".join(f"{name}={_value(value)}" for name, value in record.items() if name not in METADATA and value is not None)
+            said = " ".join(f"{name}={_value(value)}" for name, value in record.items() if name not in _UNSAID and value is not None)
         where = f"{shown(chosen.cluster)} " if self._clusters else ""
         when = self._paint(_DIM, local_time(str(record.get("ts"))))
         return f"{when} {where}{self._paint(_METRIC, shown(metric))} {said}\n"

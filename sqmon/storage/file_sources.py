@@ -104,6 +104,9 @@ class _Kept(Segment):
         self.written = written or NO_SEGMENT
         self.born_ns = self.written.microseconds * 1000 or None
         self._plain, self._archive = plain, archive
+        # What is known of an archive, which never changes.
+        self._archived_by_ns: Optional[int] = None
+        self._archived_last: Optional[bytes] = None
 
     @property
     def seekable(self) -> bool:
@@ -113,12 +116,17 @@ class _Kept(Segment):
     @property
     def ended_by_ns(self) -> Optional[int]:
         """See Segment; an archive has the time of its segment. A file that is older than its name has lost its time."""
+        if self._archived_by_ns is not None:
+            return self._archived_by_ns
         for path in (self._plain, self._archive):
             with contextlib.suppress(OSError):
                 if path is not None:
                     modified_ns = path.stat().st_mtime_ns
                     # A stamp may be ahead of the clock by as much as a step is not noticed.
-                    return modified_ns + STEP_NS if modified_ns >= (self.born_ns or 0) else None
+                    ended_by_ns = modified_ns + STEP_NS if modified_ns >= (self.born_ns or 0) else None
+                    if path is self._archive:
+                        self._archived_by_ns = ended_by_ns
+                    return ended_by_ns
         return None
 
     def size(self) -> int:
@@ -143,11 +151,14 @@ class _Kept(Segment):
 
     def last_line(self) -> bytes:
         """See Segment."""
+        if self._archived_last is not None:
+            return self._archived_last
         try:
             with self._in_plain().open("rb") as file:
                 return tail_line(file.fileno())
         except FileNotFoundError:
-            return card_in(self._in_archive()).last_line.encode()
+            self._archived_last = card_in(self._in_archive()).last_line.encode()
+            return self._archived_last
 
     def _in_plain(self) -> Path:
         if self._plain is None:

@@ -113,6 +113,36 @@ def test_lines_are_chosen_by_time_text_and_column(recorded: Path) -> None:
     assert ["2", "2"] == [line["statement_id"] for line in records(recorded, "show_locks", "-n", "5", "--where", "statement_id=2")]
 
 
+def test_bundle_is_read_with_file(recorded: Path, tmp_path: Path) -> None:
+    """What was packed for another place is read there without unpacking, but can't be followed."""
+    packed = ended("bundle", "--log_dir", str(recorded), "-o", "b.tar.zst", "--sql", "full", cwd=tmp_path)
+    words = ("logs", "--file", "b.tar.zst", "show_locks")
+    found = ended(*words, "--json", cwd=tmp_path)
+    poll = ended(*words, "--poll", "2026-11-24T12:00:29Z", "--json", cwd=tmp_path)
+    following = ended(*words, "-f", cwd=tmp_path)
+
+    assert packed.code == 0
+    assert [line["seq"] for line in records(recorded, "show_locks")] == [json.loads(line)["seq"] for line in found.stdout.splitlines()]
+    assert ["3", "4"] == [row["statement_id"] for row in json.loads(poll.stdout)["rows"]]
+    assert (1, "sqmon: b.tar.zst: nothing is ever added to it; leave out --follow\n") == (following.code, following.stderr)
+
+
+def test_lines_of_several_clusters_name_theirs(tmp_path: Path) -> None:
+    """A directory of several clusters is read as a whole, by time, or one of them alone."""
+    for cluster in ("north", "south"):
+        recording = Recording(tmp_path / "logs" / cluster)
+        recording.advance(len(cluster) if cluster == "north" else 1)
+        recording.poll("show_locks", [lock(1)])
+        recording.close()
+
+    said = logs(tmp_path / "logs", "show_locks").stdout.splitlines()
+    assert [line.split()[3:5] for line in said] == [["south", "show_locks"], ["north", "show_locks"]]
+    alone = logs(tmp_path / "logs", "show_locks", "--cluster", "north").stdout.splitlines()
+    assert [line.split()[3] for line in alone] == ["show_locks"]
+    polls = logs(tmp_path / "logs", "show_locks", "--poll", "2026-11-24T13:00Z").stdout
+    assert re.findall(r"^(\w+) show_locks: 1 row", polls, re.MULTILINE) == ["north", "south"]
+
+
 def test_nothing_found_is_exit_code_1(recorded: Path) -> None:
     """As with grep, the exit code says whether anything was printed."""
     assert [(0, True), (1, False), (1, False)] == [
@@ -389,6 +419,14 @@ def test_following_gives_each_new_line_once(following: tuple[Any, subprocess.Pop
         ("a<10", 9, True),
         ("a>2026-11-24", "2026-11-24 10:00:00", True),
         ("a>1", None, False),
+        ("a>1", "x", False),
+        ("a<1e3", "-7.5", True),
+        ("a>=-3", -3, True),
+        ("a!=x", "x", False),
+        ("a!=x", "xy", True),
+        ("a!=x", 5, True),
+        ("a!=2", 3, True),
+        ("a!=2", "2", False),
         ("a~^b.d$", "bad", True),
         ("a!~x", "y", True),
         ('a=say "hi"\n', 'say "hi"\n', True),
@@ -421,3 +459,29 @@ def test_every_documented_event_has_a_sentence() -> None:
     for event in EVENTS:
         assert "None" not in sentence({"event": event, "target": "m", "reason": None})
     assert sentence({"ts": "x", "event": "something_new", "target": "m", "x": 1}) == "something_new target=m x=1"
+
+
+def test_lifetimes_are_sentences(tmp_path: Path) -> None:
+    """A line of the stream of lifetimes says what became of what, and how long that lasted."""
+    locked = {"locked_object": "table$t", "lock_mode": "Exclusive", "statement_id": "7", "username": "etl", "statement": "update\nt"}
+    lines: list[dict[str, Any]] = [
+        {"event": "lock_acquired", **locked},
+        {"event": "lock_released", **locked, "held_min_s": 41.0, "held_max_s": 43.0},
+        {"event": "statement_seen", "statement_id": "8", "username": None, "status": "In queue"},
+        {"event": "statement_blocked", "statement_id": "8", "username": "bi", "blocked_by": "7", "locked_object": "table$t"},
+        {"event": "node_down", "instance_id": "node_1", "server": "10.0.0.1", "port": 5000, "held_min_s": 60, "held_max_s": 60},
+        {"event": "licence_changed", "column": "days", "before": 3, "now": 2},
+    ]
+    path = tmp_path / "lifetimes-20261124T120000.000000Z-000001.jsonl"
+    heads = ({"ts": f"2026-11-24T12:00:0{number}.000000000Z", "seq": number, "metric": "lifetimes"} for number in range(1, 7))
+    path.write_text("".join(json.dumps({**head, **line}) + "\n" for head, line in zip(heads, lines)), "utf-8")
+    said = ended("logs", "--file", path.name, cwd=tmp_path, TZ="UTC").stdout.splitlines()
+
+    assert [line.partition(" lifetimes ")[2] for line in said] == [
+        "table$t (Exclusive) acquired by statement 7 of etl: update t",
+        "table$t (Exclusive) released by statement 7 of etl, held between 41 s and 43 s: update t",
+        "statement 8 of an unknown user seen (In queue)",
+        "statement 8 of bi blocked by statement 7 on table$t",
+        "node node_1 at 10.0.0.1:5000 down, was up about 1 min",
+        "event=licence_changed column=days before=3 now=2",
+    ]
