@@ -51,7 +51,7 @@ function _shtab_sqmon_using
 end
 
 set -g _shtab_sqmon_commands run check once status top verify logs bundle replay history report scrub agent-config assets schema demo simulate
-set -g _shtab_sqmon_opts_with_value --agent_positions --at --buffer_mb --clock_skew --cluster --compress --contention --control_port --database --deep --diff --file --file_backups --filter --fsync --grep --host --instance --lag --lifetimes --lines --log_dir --log_file_path --log_level --loki_ca_file --loki_host --loki_password --loki_password_file --loki_port --loki_tenant --loki_token --loki_token_file --loki_url --loki_user --max_mb --metrics_address --metrics_file --metrics_json_path --metrics_port --min --min_free_mb --object --output --password --password_file --picker_port --picker_tls_port --poll --port --query_timeout --retention_days --retention_mb --rows_locks --search_for --seconds --seed --segment_hours --segment_mb --selector --server_timezone --service --since --sql --startup_timeout --statement --statement_lock_timeout --time_zone --tls_port --until --user --username --version --view --watch --where -n -o
+set -g _shtab_sqmon_opts_with_value --agent_positions --at --buffer_mb --clock_skew --cluster --clusters_dir --compress --contention --control_port --database --deep --diff --file --file_backups --filter --fsync --grep --host --instance --lag --lifetimes --lines --log_dir --log_file_path --log_level --loki_ca_file --loki_host --loki_password --loki_password_file --loki_port --loki_tenant --loki_token --loki_token_file --loki_url --loki_user --max_mb --metrics_address --metrics_file --metrics_json_path --metrics_port --min --min_free_mb --object --output --password --password_file --picker_port --picker_tls_port --poll --port --query_timeout --retention_days --retention_mb --rows_locks --search_for --seconds --seed --segment_hours --segment_mb --selector --server_timezone --service --since --sql --startup_timeout --statement --statement_lock_timeout --time_zone --tls_port --until --user --username --version --view --watch --where -n -o
 
 complete -c sqmon -e
 complete -c sqmon -f
@@ -88,6 +88,7 @@ complete -c sqmon -n _shtab_sqmon_using -l metrics_file -l metrics_json_path -xk
 complete -c sqmon -n _shtab_sqmon_using -l query_timeout -x -d 'seconds that a poll may take (default: the longer of 10 s and twice its interval)'
 complete -c sqmon -n _shtab_sqmon_using -l sql -xka "full masked none" -d 'SQL text in records: full, masked (every literal becomes ?) or none; passwords and keys are masked in each (default: full)'
 complete -c sqmon -n _shtab_sqmon_using -l lifetimes -xka "on off" -d 'on writes what becomes of each lock, statement and node to a stream of its own; never with a --log_file_path FILE (default: on)'
+complete -c sqmon -n _shtab_sqmon_using -l clusters_dir -xka "(__fish_complete_directories)" -d 'directory that has a file NAME.json for each of several clusters; each gets a directory NAME in --log_dir'
 complete -c sqmon -n _shtab_sqmon_using -l metrics_port -x -d 'port at which Prometheus may scrape the service (default: none)'
 complete -c sqmon -n _shtab_sqmon_using -l metrics_address -x -d 'address on which that port listens (default: 127.0.0.1)'
 complete -c sqmon -n _shtab_sqmon_using -l cluster -x -d 'name of the SQreamDB cluster, for every line and as a label'
@@ -125,6 +126,7 @@ complete -c sqmon -n '_shtab_sqmon_using run' -l metrics_file -l metrics_json_pa
 complete -c sqmon -n '_shtab_sqmon_using run' -l query_timeout -x -d 'seconds that a poll may take (default: the longer of 10 s and twice its interval)'
 complete -c sqmon -n '_shtab_sqmon_using run' -l sql -xka "full masked none" -d 'SQL text in records: full, masked (every literal becomes ?) or none; passwords and keys are masked in each (default: full)'
 complete -c sqmon -n '_shtab_sqmon_using run' -l lifetimes -xka "on off" -d 'on writes what becomes of each lock, statement and node to a stream of its own; never with a --log_file_path FILE (default: on)'
+complete -c sqmon -n '_shtab_sqmon_using run' -l clusters_dir -xka "(__fish_complete_directories)" -d 'directory that has a file NAME.json for each of several clusters; each gets a directory NAME in --log_dir'
 complete -c sqmon -n '_shtab_sqmon_using run' -l metrics_port -x -d 'port at which Prometheus may scrape the service (default: none)'
 complete -c sqmon -n '_shtab_sqmon_using run' -l metrics_address -x -d 'address on which that port listens (default: 127.0.0.1)'
 complete -c sqmon -n '_shtab_sqmon_using run' -l cluster -x -d 'name of the SQreamDB cluster, for every line and as a label'
@@ -150,8 +152,10 @@ complete -c sqmon -n '_shtab_sqmon_using check' -l query_timeout -x -d 'seconds 
 complete -c sqmon -n '_shtab_sqmon_using check' -l sql -xka "full masked none" -d 'SQL text in records: full, masked (every literal becomes ?) or none; passwords and keys are masked in each (default: full)'
 complete -c sqmon -n '_shtab_sqmon_using check' -l lifetimes -xka "on off" -d 'on writes what becomes of each lock, statement and node to a stream of its own; never with a --log_file_path FILE (default: on)'
 complete -c sqmon -n '_shtab_sqmon_using check' -l log_file_path -xka "(__fish_complete_path (commandline -ct))" -d 'file-only mode without Loki: one FILE for all metrics, or DIR/ for segments'
+complete -c sqmon -n '_shtab_sqmon_using check' -l clusters_dir -xka "(__fish_complete_directories)" -d 'directory that has a file NAME.json for each of several clusters; each gets a directory NAME in --log_dir'
+complete -c sqmon -n '_shtab_sqmon_using check' -l cluster -x -d 'name of the SQreamDB cluster, for every line and as a label'
 complete -c sqmon -n '_shtab_sqmon_using check' -l offline -d 'look only at the metrics file, and connect to nothing'
-complete -c sqmon -n '_shtab_sqmon_using check' -l json -d 'one JSON object a line: check, verdict, text'
+complete -c sqmon -n '_shtab_sqmon_using check' -l json -d 'one JSON object a line: check, verdict, text, and cluster where there are several'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a once -d 'poll once and print the records; nothing is written'
 complete -c sqmon -n '_shtab_sqmon_using once' -s h -l help -d 'show this help message and exit'
 complete -c sqmon -n '_shtab_sqmon_using once' -l table -d 'print a table for each metric instead of records'
@@ -169,10 +173,13 @@ complete -c sqmon -n '_shtab_sqmon_using once' -l metrics_file -l metrics_json_p
 complete -c sqmon -n '_shtab_sqmon_using once' -l query_timeout -x -d 'seconds that a poll may take (default: the longer of 10 s and twice its interval)'
 complete -c sqmon -n '_shtab_sqmon_using once' -l sql -xka "full masked none" -d 'SQL text in records: full, masked (every literal becomes ?) or none; passwords and keys are masked in each (default: full)'
 complete -c sqmon -n '_shtab_sqmon_using once' -l lifetimes -xka "on off" -d 'on writes what becomes of each lock, statement and node to a stream of its own; never with a --log_file_path FILE (default: on)'
+complete -c sqmon -n '_shtab_sqmon_using once' -l clusters_dir -xka "(__fish_complete_directories)" -d 'directory that has a file NAME.json for each of several clusters; each gets a directory NAME in --log_dir'
+complete -c sqmon -n '_shtab_sqmon_using once' -l cluster -x -d 'name of the SQreamDB cluster, for every line and as a label'
 complete -c sqmon -n '_shtab_sqmon_using once; and test $_shtab_sqmon_npos -ge 0' -ka "show_server_status show_locks get_leveldb_stats show_cluster_nodes get_license_info show_connections show_subscribed_instances get_open_snapshots show_version get_role_permissions show_conf list_utility_functions get_gpu_info get_total_chunks_size show_node_info gpu_metrics show_md_flag" -d 'names from the metrics file or the catalogue (default: the file'"'"'s)'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a status -d 'what each metric is doing now; exit code 0 healthy, 1 degraded, 2 not running'
 complete -c sqmon -n '_shtab_sqmon_using status' -s h -l help -d 'show this help message and exit'
 complete -c sqmon -n '_shtab_sqmon_using status' -l log_dir -xka "(__fish_complete_directories)" -d 'directory of the segments (default: /var/log/sqmon if it is writable, else ./logs)'
+complete -c sqmon -n '_shtab_sqmon_using status' -l cluster -x -d 'only the cluster of this name, where --log_dir holds several (default: all)'
 complete -c sqmon -n '_shtab_sqmon_using status' -l log_file_path -xka "(__fish_complete_path (commandline -ct))" -d 'file-only mode without Loki: one FILE for all metrics, or DIR/ for segments'
 complete -c sqmon -n '_shtab_sqmon_using status' -l json -d 'one JSON object, for programs'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a top -d 'what the cluster is doing now, or was at another time: workers, statements, locks, licence, the monitor'
@@ -188,6 +195,7 @@ complete -c sqmon -n '_shtab_sqmon_using top; and test $_shtab_sqmon_npos -eq 0'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a verify -d 'prove that the files, and with --loki_url what is in Loki, are what the service wrote; exit code 0 proved, 1 not'
 complete -c sqmon -n '_shtab_sqmon_using verify' -s h -l help -d 'show this help message and exit'
 complete -c sqmon -n '_shtab_sqmon_using verify' -l log_dir -xka "(__fish_complete_directories)" -d 'directory of the segments (default: /var/log/sqmon if it is writable, else ./logs)'
+complete -c sqmon -n '_shtab_sqmon_using verify' -l cluster -x -d 'only the cluster of this name, where --log_dir holds several (default: all)'
 complete -c sqmon -n '_shtab_sqmon_using verify' -l agent_positions -xka "(__fish_complete_path (commandline -ct))" -d 'the positions file of Alloy, Promtail or vlagent: what the agent is not known to have read is deleted last (default: the one in the usual places that tells of --log_dir)'
 complete -c sqmon -n '_shtab_sqmon_using verify' -l json -d 'one JSON object, for programs; with --watch one a line, for each change'
 complete -c sqmon -n '_shtab_sqmon_using verify' -l watch -x -d 'look again every SECONDS and print what has changed, until SIGTERM or Ctrl-C'
@@ -292,9 +300,9 @@ complete -c sqmon -n '_shtab_sqmon_using agent-config; and test $_shtab_sqmon_np
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a assets -d 'write out what ships beside the program: agents'"'"' configurations, rules, dashboards, units, man pages'
 complete -c sqmon -n '_shtab_sqmon_using assets' -s h -l help -d 'show this help message and exit'
 complete -c sqmon -n '_shtab_sqmon_using assets; and test $_shtab_sqmon_npos -eq 0' -ka "(__fish_complete_directories)" -d 'a new directory, or one that an earlier version wrote'
-complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a schema -d 'the JSON schema of the metrics file'
+complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a schema -d 'the JSON schema of the metrics file, or of a cluster'"'"'s file'
 complete -c sqmon -n '_shtab_sqmon_using schema' -s h -l help -d 'show this help message and exit'
-complete -c sqmon -n '_shtab_sqmon_using schema; and test $_shtab_sqmon_npos -eq 0' -ka "metrics" -d 'the file whose schema it is; `metrics` is the metrics file'
+complete -c sqmon -n '_shtab_sqmon_using schema; and test $_shtab_sqmon_npos -eq 0' -ka "metrics clusters" -d 'the file whose schema it is: `metrics` is the metrics file, `clusters` a file of --clusters_dir'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a demo -d 'a simulated SQreamDB, the service, and a live view; needs no database'
 complete -c sqmon -n '_shtab_sqmon_using demo' -s h -l help -d 'show this help message and exit'
 complete -c sqmon -n '_shtab_sqmon_using demo' -l seconds -x -d 'end by itself after N seconds (default: at Ctrl-C)'
