@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from sqmon.config import catalogue
+from sqmon.config import catalogue, thresholds
 
 NOW = "2m"
 """The range that holds the latest poll of every metric that is polled at least once a minute."""
 
 SITE = ', cluster=~"$cluster", instance=~"$instance"'
 """What the variables of a dashboard add to a selector."""
+
+GAPS = f'| event="gap" | reason!="stopped" or lasted_s > {thresholds.PLANNED_GAP_SECONDS:g}'
+"""The gaps that deserve attention: a service that was stopped for a moment is no trouble."""
 
 PLACE = ("cluster", "instance")
 """The SQreamDB, and the sqmon that saw it: every result is grouped by both."""
@@ -45,12 +48,17 @@ def rows(metric: str, *columns: str, where: str = "", site: str = "") -> str:
     return f"{text} {where}".rstrip()
 
 
-def events(*fields: str, where: str = "", level: str = "", site: str = "") -> str:
+def events(*fields: str, where: str = "", level: str = "", site: str = "", stream: str = "sqmon") -> str:
     """Return the log query for sqmon's own stream with `fields` as labels; `level` is a pattern."""
     levels = f', level=~"{level}"' if level else ""
     named = ", ".join(f'{name}="{name}"' for name in fields)
     read = f" | json {named}" if fields else ""
-    return f'{{job="sqmon", metric="sqmon"{levels}{site}}}{read} {where}'.rstrip()
+    return f'{{job="sqmon", metric="{stream}"{levels}{site}}}{read} {where}'.rstrip()
+
+
+def lifetimes(*fields: str, where: str = "", level: str = "", site: str = "") -> str:
+    """Return the log query for the stream of lifetimes, likewise; `event` is among the fields."""
+    return events("event", *fields, where=where, level=level, site=site, stream="lifetimes")
 
 
 def count(query: str, *labels: str, over: str = NOW) -> str:
@@ -73,6 +81,19 @@ def largest(limit: int, query: str, value: str, *labels: str, over: str = NOW, p
     by = f" by ({', '.join(PLACE)})" if per_place else ""
     groups = ", ".join((*PLACE, *labels))
     return f'topk{by} ({limit}, quantile_over_time(1, {query} | unwrap {identifier(value)} | __error__="" [{over}]) by ({groups}))'
+
+
+def newest(limit: int, query: str, value: str, *labels: str, over: str, per_place: bool = True) -> str:
+    """Return the `limit` groups with the largest newest value, for each place or in all; for groups of any number, as `largest`."""
+    by = f" by ({', '.join(PLACE)})" if per_place else ""
+    groups = ", ".join((*PLACE, *labels))
+    return f'topk{by} ({limit}, last_over_time({query} | unwrap {value} | __error__="" [{over}]) by ({groups}))'
+
+
+def while_polled(expr: str, *metrics: str) -> str:
+    """Return the same as long as one of the metrics is polled: a monitor that is blind knows of nothing that goes on."""
+    where = f'| event="poll" | target=~"{"|".join(metrics)}" | status=~"ok|empty"'
+    return f"({expr}) and on (cluster, instance) {count(events('event', 'target', 'status', where=where))}"
 
 
 def per_poll(query: str, metric: str, *labels: str, over: str = NOW, site: str = "") -> str:

@@ -32,6 +32,9 @@ QUEUED_SECONDS = 15 * MINUTE
 STUCK_SECONDS = 10 * MINUTE
 """How long a statement prepares or stops: minutes mean that it waits for a lock or can't be stopped."""
 
+BLOCKED_STATEMENTS = 10
+"""The number of statements that had to wait for a lock within five minutes. A few waits are ordinary: each is over within seconds."""
+
 EXECUTING_SECONDS = Levels(1 * HOUR, 5 * HOUR)
 """How long one statement runs; at the second, SQreamDB's own healer considers it stuck."""
 
@@ -49,6 +52,9 @@ METADATA_MS = 1000
 
 CLOCK_SECONDS = 60
 """How far the age of the poll's own statement may be from zero before the clocks or --server_timezone must be wrong."""
+
+PLANNED_GAP_SECONDS = 60
+"""How long the service may have been stopped on purpose, as for an upgrade, before that is a gap worth an alert."""
 
 FAILURES = 3
 """The number of failed polls and ended workers of one metric within five minutes."""

@@ -12,6 +12,7 @@ import msgspec
 
 from sqmon.clock import stamp_ns
 from sqmon.lifetimes.polls import Poll, Row, renamed
+from sqmon.lifetimes.shared_rows import SharedRows
 from sqmon.records.fold import Fold
 from sqmon.storage.reader import Place, StreamReader
 from sqmon.storage.seek import ALWAYS, Window
@@ -96,6 +97,7 @@ class _Metric:
         known = state or MetricState("", None, None, None, [])
         self._name = lines.metric
         self._lines = lines
+        self._rows_of = SharedRows(lines.metric)
         self._run, self._ended_ns = known.run_id, known.ended_ns
         self._fold = Fold()
         if known.folded is not None:
@@ -124,7 +126,8 @@ class _Metric:
     def _rows(self, event: Event) -> Optional[list[Row]]:
         """The rows of a good poll, None when not all of them are known."""
         first = event.get("first_seq")
-        lines = [] if first is None else self._lines.between(event["target_run_id"], first, event["last_seq"], event["ts"])
+        records = () if first is None else self._lines.between(event["target_run_id"], first, event["last_seq"], event["ts"])
+        lines = self._rows_of.poll(records)
         if event.get("digest") is None:
             return lines if len(lines) == event["rows"] else None
         if lines:
@@ -138,7 +141,7 @@ class _Metric:
         if event.get("began"):
             began_ns = stamp_ns(event["began"])
             return began_ns, began_ns + math.ceil(event["duration_ms"] * 1e6) + _ROUNDING_NS
-        began = stamp_ns(rows[0]["ts"]) if rows and "change" not in rows[0] else self._ended_ns
+        began = stamp_ns(self._rows_of.first_ts) if rows and "change" not in rows[0] else self._ended_ns
         return began, stamp_ns(event["ts"])
 
 
@@ -164,11 +167,10 @@ class _Lines:
         """The runs whose lines were asked for."""
         return [*self._runs]
 
-    def between(self, run_id: str, first_seq: int, last_seq: int, told: str) -> list[Row]:
-        """Return those of these lines of a run that are there; `told` is the `ts` of the event that tells of them."""
+    def between(self, run_id: str, first_seq: int, last_seq: int, told: str) -> Iterator[Row]:
+        """Yield those of these lines of a run that are there; `told` is the `ts` of the event that tells of them."""
         if run_id not in self._runs:
             self._runs.append(run_id)
-        found: list[Row] = []
         while True:
             head, self._head = self._head or self._next(), None
             if head is None:
@@ -183,10 +185,9 @@ class _Lines:
                 self._head = head
                 break
             if head["seq"] >= first_seq:
-                found.append(head)
+                yield head
             if head["seq"] == last_seq:
                 break
-        return found
 
     def _next(self) -> Optional[dict[str, Any]]:
         """The next line; at the end of what was there, what was added since."""

@@ -24,7 +24,7 @@ _KINDS: _Kinds = {
     "node_up": ("nodes", ("instance_id", "server", "port"), False),
     "node_down": ("nodes", ("instance_id", "server", "port"), True),
 }
-_OF_A_LINE = ("metric", "event")
+_OF_A_LINE = ("metric", "level", "event")
 
 
 class Range(NamedTuple):

@@ -76,7 +76,12 @@ class Lifetimes:
 
     def take(self, poll: Poll) -> list[Line]:
         """Return the lines of what a good poll reveals; their `ts` increase strictly, unless the host's clock was set back."""
-        return [self.stamped(line, poll) for line in self._taken(poll)]
+        return [*self.lines(poll)]
+
+    def lines(self, poll: Poll) -> Iterator[Line]:
+        """Yield the same one by one, since a night's locks may all go in one poll; the poll is taken when all have been asked for."""
+        for line in self._taken(poll):
+            yield self.stamped(line, poll)
 
     def unfinished(self) -> list[Line]:
         """Return a line for everything that goes on: locks held, statements, waits and nodes that are up, each as of its newest poll."""

@@ -15,13 +15,15 @@ STATE = "state"
 
 Line = dict[str, Any]
 Certainty = Literal["seen", "inferred"]
+Level = Literal["info", "warning"]
 
 
-def line(event: str, poll: Poll, fields: Mapping[str, Any], *, certainty: Certainty) -> Line:
-    """Return the line of an event that this poll has revealed."""
+def line(event: str, poll: Poll, fields: Mapping[str, Any], *, certainty: Certainty, level: Level = "info") -> Line:
+    """Return the line of an event that this poll has revealed; `level` is warning for what somebody should look at, and for its end."""
     return {
         "ts": utc_stamp(poll.began_ns),
         "metric": METRIC,
+        "level": level,
         "event": event,
         **fields,
         "certainty": certainty,
@@ -36,6 +38,7 @@ def state_line(poll: Poll, text: str, *, part: int, parts: int) -> Line:
     return {
         "ts": utc_stamp(poll.began_ns),
         "metric": METRIC,
+        "level": "info",
         "event": STATE,
         "part": part,
         "parts": parts,

@@ -213,7 +213,7 @@ class LockGraph:
         life = bounds(
             wait.began_after_ns, wait.began_before_ns, wait.seen_ns, gone_before_ns, so_far_ns=wait.seen_before_ns, stepped=wait.stepped
         )
-        return line(event, poll, {**said(wait.row), **fields, **life, "polls_seen": wait.polls_seen}, certainty="inferred")
+        return line(event, poll, {**said(wait.row), **fields, **life, "polls_seen": wait.polls_seen}, certainty="inferred", level="warning")
 
     def _is_fresh(self, poll: Poll, other: Optional[Poll]) -> bool:
         return other is not None and abs(poll.began_ns - other.ended_ns) <= _FRESH_NS

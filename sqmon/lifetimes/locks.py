@@ -7,6 +7,7 @@ from typing import Any, Collection, Iterable, NamedTuple, Optional
 import msgspec
 
 from sqmon.lifetimes.lines import Certainty, Line, life, line
+from sqmon.lifetimes.milestones import level_of_lock, milestone
 from sqmon.lifetimes.polls import Poll, Row, server_seconds, text_of
 from sqmon.lifetimes.population import Key, Member, Population, PopulationState
 from sqmon.lifetimes.restarts import Restarts
@@ -15,18 +16,7 @@ from sqmon.lifetimes.server_clock import ServerClock
 METRIC = "show_locks"
 
 _KEY = ("statement_id", "statement_start_time", "locked_object", "lock_mode", "lock_start_time")
-_MILESTONES = (10, 60, 300, 900, 3600, 4 * 3600)
-_DAY = 86400
 _INACTIVE = (0, "0", "false")
-
-
-def milestone(held_s: float) -> int:
-    """Return the longest time worth telling, in seconds, that `held_s` has passed; 0 for none."""
-    if held_s < _MILESTONES[0]:
-        return 0
-    if held_s >= _DAY:
-        return int(held_s // _DAY) * _DAY
-    return max((each for each in _MILESTONES if each <= held_s), default=0)
 
 
 class Lock(msgspec.Struct, gc=False):
@@ -153,14 +143,14 @@ class Locks:
             end, before = self._restarts.end_of(member, poll)
         lock = self._locks[member.key]
         certainty: Certainty = "inferred" if end == "columns_changed" else "seen"
-        fields = {**_said(member), **self._life(poll, member, before), "milestone_s": lock.told_s, "orphaned": lock.orphaned, "end": end}
+        fields = {**_said(member), **self._life(poll, member, before), "milestone_s": 0, "orphaned": lock.orphaned, "end": end}
         del self._locks[member.key]
-        return line("lock_released", poll, fields, certainty=certainty)
+        return line("lock_released", poll, fields, certainty=certainty, level=level_of_lock(lock.told_s, orphaned=lock.orphaned))
 
     def _line(self, event: str, poll: Poll, member: Member, certainty: Certainty = "seen") -> Line:
         lock = self._locks[member.key]
         fields = {**_said(member), **self._life(poll, member), "milestone_s": lock.told_s, "orphaned": lock.orphaned}
-        return line(event, poll, fields, certainty=certainty)
+        return line(event, poll, fields, certainty=certainty, level=level_of_lock(lock.told_s, orphaned=lock.orphaned))
 
     def _life(self, poll: Poll, member: Member, gone_before_ns: Optional[int] = None) -> dict[str, Any]:
         return life(member, server=self._by_the_server(poll, member), gone_before_ns=gone_before_ns)

@@ -24,16 +24,22 @@ class Nodes:
         """Take a good poll of show_cluster_nodes and yield what it reveals."""
         change = self._population.take(poll, ((_key(row), row) for row in poll.rows))
         for member in change.gone:
-            yield line("node_down", poll, {**_said(member.row), **life(member, gone_before_ns=member.gone_before_ns)}, certainty="seen")
+            yield line(
+                "node_down",
+                poll,
+                {**_said(member.row), **life(member, gone_before_ns=member.gone_before_ns), "is_up": 0},
+                certainty="seen",
+                level="warning",
+            )
         for member in change.come:
-            yield line("node_up", poll, {**_said(member.row), **life(member)}, certainty="seen")
+            yield line("node_up", poll, {**_said(member.row), **life(member), "is_up": 1}, certainty="seen")
 
     def unfinished(self) -> Iterable[Line]:
         """Yield a line for each node that is up, as of the newest poll."""
         poll = self._population.poll
         if poll is not None:
             for member in self._population.members.values():
-                yield line("node_up", poll, {**_said(member.row), **life(member)}, certainty="seen")
+                yield line("node_up", poll, {**_said(member.row), **life(member), "is_up": 1}, certainty="seen")
 
     def state(self) -> PopulationState:
         """Return what another one can go on from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import signal
@@ -35,7 +36,7 @@ _LOOK_SECONDS = 0.25
 _BEAT_SECONDS = 1.0
 _PATIENCE_SECONDS = 120.0  # it gets the processor when nobody else wants it
 _LAST_SECONDS = 1.0  # after SIGTERM; what it does not tell then, the next one does
-_AT_ONCE = 500  # lines
+_AT_ONCE = 100  # lines
 _NICE = 10
 _LONGEST_TRACEBACK = 16000
 _OF_THE_ENCODER = ("ts", "metric")
@@ -99,8 +100,8 @@ class LifetimesProcess:
     def _catch_up(self, following: Following, encoder: Encoder, writer: LineWriter) -> None:
         """Read what is there, unless it has to end before."""
         for lines in following.read():
-            for start in range(0, len(lines), _AT_ONCE):
-                self._write(writer, [encoder.timed(*_timed(line)) for line in lines[start : start + _AT_ONCE]])
+            while batches := [encoder.timed(*_timed(line)) for line in itertools.islice(lines, _AT_ONCE)]:
+                self._write(writer, batches)
             self._beat(writer, lines=encoder.seq, read_to=following.read_to)
             if self._clock.monotonic() >= self._give_up_at:
                 return

@@ -50,7 +50,7 @@ class Restarts:
             "began_after": utc_stamp(earlier.began_ns),
             "began_before": utc_stamp(poll.ended_ns),
         }
-        yield line("server_restarted", poll, fields, certainty="seen" if newer else "inferred")
+        yield line("server_restarted", poll, fields, certainty="seen" if newer else "inferred", level="warning")
 
     def end_of(self, member: Member, poll: Poll) -> tuple[str, int]:
         """Return why a member ended that this poll no longer sees, and before when, in nanoseconds since 1970."""

@@ -9,7 +9,8 @@ import msgspec
 
 from sqmon.clock import utc_stamp
 from sqmon.config import catalogue
-from sqmon.lifetimes.lines import Line, life, line
+from sqmon.lifetimes.lines import Level, Line, life, line
+from sqmon.lifetimes.milestones import level_of_statement, milestone
 from sqmon.lifetimes.polls import Poll, Row, server_seconds, text_of
 from sqmon.lifetimes.population import Key, Member, Population, PopulationState
 from sqmon.lifetimes.restarts import Restarts
@@ -51,11 +52,23 @@ def _is_a_poll(row: Row, user: str) -> bool:
     return found is not None and found[1].lower() in catalogue.FUNCTIONS and text_of(row.get("user_name")) == user
 
 
+class Status(msgspec.Struct, gc=False):
+    """The status of a statement, which it has kept for some time."""
+
+    name: str
+    seen_ns: int
+    """The start of the newest poll that saw it."""
+    since_ns: int
+    """When it had it at the latest."""
+    told_s: int = 0
+    """The longest milestone that was told."""
+
+
 class StatementsState(msgspec.Struct):
-    """The statements of the newest poll, and for each in their order its status and the start of the poll that saw it last."""
+    """The statements of the newest poll, and the status of each in their order."""
 
     population: PopulationState
-    status: list[tuple[str, int]]
+    status: list[Status]
 
 
 class Statements:
@@ -65,7 +78,7 @@ class Statements:
         self._clock = clock
         self._restarts = restarts
         self._population = Population()
-        self._status: dict[Key, tuple[str, int]] = {}
+        self._status: dict[Key, Status] = {}
 
     @property
     def members(self) -> Collection[Member]:
@@ -77,29 +90,28 @@ class Statements:
         change = self._population.take(poll, ((_key(row), row) for row in rows))
         for member in change.gone:
             end, before = self._restarts.end_of(member, poll)
-            status, _ = self._status.pop(member.key)
-            fields = {**said(member.row), "status": status, **self._life(poll, member, before), "end": end}
-            yield line("statement_ended", poll, fields, certainty="seen")
+            status = self._status.pop(member.key)
+            fields = {**said(member.row), "status": status.name, **self._life(poll, member, before), "milestone_s": 0, "end": end}
+            yield line("statement_ended", poll, fields, certainty="seen", level=level_of_statement(status.told_s))
         for member in change.come:
-            self._status[member.key] = status_of(member.row), poll.began_ns
-            yield line(
-                "statement_seen", poll, {**said(member.row), "status": status_of(member.row), **self._life(poll, member)}, certainty="seen"
-            )
+            self._status[member.key] = self._new_status(poll, member)
+            yield from self._told(poll, member, "statement_seen")
         for member in change.stayed:
-            status, (before_status, since_ns) = status_of(member.row), self._status[member.key]
-            self._status[member.key] = status, poll.began_ns
-            if status.lower() != before_status.lower():
-                changed = {"status_before": before_status, "changed_after": utc_stamp(since_ns), "changed_before": utc_stamp(poll.ended_ns)}
-                fields = {**said(member.row), "status": status, **changed, **self._life(poll, member)}
-                yield line("statement_status", poll, fields, certainty="seen")
+            status = self._status[member.key]
+            if status_of(member.row).lower() != status.name.lower():
+                self._status[member.key] = self._new_status(poll, member)
+                between = {"changed_after": utc_stamp(status.seen_ns), "changed_before": utc_stamp(poll.ended_ns)}
+                yield self._line(poll, member, status_before=status.name, level=level_of_statement(status.told_s), **between)
+            else:
+                status.name, status.seen_ns = status_of(member.row), poll.began_ns
+                yield from self._told(poll, member)
 
     def unfinished(self) -> Iterable[Line]:
         """Yield a line for each statement that goes on, as of the newest poll."""
         poll = self._population.poll
         if poll is not None:
             for member in self.members:
-                fields = {**said(member.row), "status": status_of(member.row), **self._life(poll, member)}
-                yield line("statement_status", poll, fields, certainty="seen")
+                yield self._line(poll, member)
 
     def state(self) -> StatementsState:
         """Return what another one can go on from."""
@@ -109,6 +121,24 @@ class Statements:
         """Go on from there."""
         self._population.resume(state.population)
         self._status = dict(zip(self._population.members, state.status))
+
+    def _new_status(self, poll: Poll, member: Member) -> Status:
+        server = self._clock.instant(server_seconds(member.row.get("statementstatusstart")), poll.began_ns)
+        since_ns = poll.ended_ns if server is None else min(poll.ended_ns, server[1])
+        return Status(status_of(member.row), poll.began_ns, since_ns)
+
+    def _told(self, poll: Poll, member: Member, event: str = "") -> Iterable[Line]:
+        """Yield the line of an event, or that the status has lasted for a milestone more."""
+        status = self._status[member.key]
+        reached = 0 if member.stepped else milestone((status.seen_ns - status.since_ns) / 1e9)
+        is_news, status.told_s = reached > status.told_s, max(reached, status.told_s)
+        if event or is_news:
+            yield self._line(poll, member, event or "statement_status")
+
+    def _line(self, poll: Poll, member: Member, event: str = "statement_status", level: Level = "info", **more: str) -> Line:
+        status = self._status[member.key]
+        fields = {**said(member.row), "status": status.name, **more, **self._life(poll, member), "milestone_s": status.told_s}
+        return line(event, poll, fields, certainty="seen", level=level if level == "warning" else level_of_statement(status.told_s))
 
     def _life(self, poll: Poll, member: Member, gone_before_ns: Optional[int] = None) -> dict[str, Any]:
         server = None

@@ -45,11 +45,13 @@ class Outage:
 
     def gap(self, now_ns: int) -> dict[str, Any]:
         """Return the reason, the beginning and the end of a gap that ends now."""
+        since_ns = min(self._since_ns, now_ns)  # the clock may have been set back
         return {
             "target_run_id": self.run_id,
             "reason": self.reason,
-            "since": utc_stamp(min(self._since_ns, now_ns)),  # the clock may have been set back
+            "since": utc_stamp(since_ns),
             "until": utc_stamp(now_ns),
+            "lasted_s": round((now_ns - since_ns) / 1e9, 3),
         }
 
 

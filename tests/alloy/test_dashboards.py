@@ -38,6 +38,9 @@ class Panel(NamedTuple):
     json: dict[str, Any]
 
 
+TYPED = {"locks": ("object", "user", "statement"), "statements": ("user", "service", "statement")}
+"""The variables of a dashboard into which people type a part of a text."""
+
 PANELS = [
     Panel(name, panel["title"], panel["type"], target["expr"], panel)
     for name, board in BOARDS.items()
@@ -63,10 +66,24 @@ def event_fields() -> set[str]:
     return names
 
 
+def lifetime_fields() -> set[str]:
+    """Return every key that a line of lifetimes can have, by the code that makes the lines."""
+    names = {"ts", "seq", "metric", "run_id", "level", "event"}
+    for path in (ROOT / "sqmon" / "lifetimes").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Dict):
+                names |= {key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+            elif isinstance(node, ast.Call):
+                names |= {keyword.arg for keyword in node.keywords if keyword.arg}
+    return names
+
+
 def fields(metric: str) -> set[str]:
     """Return every key that a line of this metric can have."""
     if metric == "sqmon":
         return event_fields()
+    if metric == "lifetimes":
+        return lifetime_fields()
     function = catalogue.FUNCTIONS[metric]
     return {*RECORD, *function.columns, *function.aliases, *function.computed}
 
@@ -139,7 +156,11 @@ def test_dashboards_have_their_variables(name: str) -> None:
     """Each dashboard can choose a Loki, clusters and instances, and every query of a panel asks for the chosen ones."""
     variables = {variable["name"]: variable for variable in BOARDS[name]["templating"]["list"]}
 
-    assert list(variables) == ["source", "cluster", "instance"]
+    assert list(variables) == ["source", "cluster", "instance", *TYPED.get(name, ())]
+    assert all(variables[text]["type"] == "textbox" for text in TYPED.get(name, ()))
+    assert {text for text in TYPED.get(name, ()) if any(f"${text}" in panel.query for panel in PANELS if panel.board == name)} == {
+        *TYPED.get(name, ())
+    }
     assert (variables["source"]["type"], variables["source"]["query"]) == ("datasource", "loki")
     assert {variables[label]["query"]["label"] for label in ("cluster", "instance")} <= LABELS
     for panel in PANELS:
@@ -260,7 +281,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def filled(query: str) -> str:
     """Return the query with the variables as Grafana fills them in."""
-    return re.sub(r"\$__(auto|range)", "5m", query).replace("$cluster", ".+").replace("$instance", ".+")
+    query = re.sub(r"\$__(auto|range)", "5m", query).replace("$cluster", ".+").replace("$instance", ".+")
+    return re.sub(r"\$(object|user|service|statement)\b", "", query)
 
 
 # What shows trouble that this run doesn't have, or that the simulated cluster has only now and then.
@@ -268,6 +290,8 @@ SOMETIMES_EMPTY = {
     ("locks", "Lasting locks now"),
     ("locks", "Orphaned locks"),
     ("locks", "Orphaned locks now"),
+    ("locks", "Who waited"),
+    ("locks", "Who waited for whom"),
     ("overview", "Queue per service"),
     ("monitor", "Failed polls"),
     ("monitor", "Skipped ticks"),
@@ -303,6 +327,40 @@ def test_every_line_of_a_graph_has_a_name_of_its_own(run: list[Entry]) -> None:
                 for labels, _ in evaluated(filled(panel.query), entries, now)
             ]
             assert len(names) == len(set(names)), (panel.board, panel.title)
+
+
+def test_links_lead_from_a_statement_to_its_locks_and_back() -> None:
+    """The number of a statement leads to what the other dashboard knows of it, with the same clusters and times."""
+    led = {
+        (panel.board, override["matcher"]["options"], link["url"])
+        for panel in PANELS
+        for override in panel.json.get("fieldConfig", {}).get("overrides", ())
+        for each in override["properties"]
+        if each["id"] == "links"
+        for link in each["value"]
+    }
+
+    assert {(board, column) for board, column, _ in led} == {
+        ("locks", "statement_id"),
+        ("locks", "root"),
+        ("statements", "statement_id"),
+    }
+    for board, column, url in led:
+        other = {"locks": "statements", "statements": "locks"}[board]
+        assert url.startswith(f"/d/sqmon-{other}?${{__url_time_range}}&")
+        assert "${cluster:queryparam}" in url
+        assert url.endswith(f"&var-statement=${{__data.fields.{column}}}")
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_annotations_mark_gaps_and_restarts(run: list[Entry], name: str) -> None:
+    """Every dashboard marks gaps, restarts of the server and starts of sqmon; a service that lost a worker has the first and the last."""
+    annotations = {each["name"]: each["expr"] for each in BOARDS[name]["annotations"]["list"]}
+    now = max(entry.time for entry in run) + 1
+
+    assert list(annotations) == ["gaps", "restarts of SQreamDB", "starts of sqmon"]
+    marked = {title for title, expr in annotations.items() if Query(filled(expr), run, now).lines()}
+    assert marked == {"gaps", "starts of sqmon"}
 
 
 def test_panels_show_no_nameless_groups(run: list[Entry]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.lifetimes.site import Site, after_noon, events, life, lock, own, statement, told
+from tests.lifetimes.site import Site, after_noon, events, life, lock, own, server_time, statement, told
 
 
 def test_statement_is_seen_changes_its_status_and_ends() -> None:
@@ -20,6 +20,27 @@ def test_statement_is_seen_changes_its_status_and_ends() -> None:
     assert ("statement_status", "In Queue", "Executing") == (status["event"], status["status_before"], status["status"])
     assert (4.0, 6.5) == (after_noon(status["changed_after"]), after_noon(status["changed_before"]))
     assert ("statement_ended", "Executing", "gone", (0.0, 2.5, 6.0, 8.5)) == (ended["event"], ended["status"], ended["end"], life(ended))
+
+
+def test_statement_that_lasts_in_one_status_is_told_at_milestones() -> None:
+    """Each status counts anew; what was worth a warning ends with one, whose milestone is 0."""
+    site = Site()
+    site.statements(0.0)
+    for at in range(2, 1000, 5):
+        site.statements(at, statement(5, status="In Queue", since=1))
+    for at in range(1002, 1100, 5):
+        site.statements(at, statement(5, status="Executing", since=1, statementstatusstart=server_time(1000)))
+    site.statements(1102)
+
+    told = [(line["event"], line["status"], line["milestone_s"], line["level"]) for line in site.lines if "milestone_s" in line]
+    assert told == [
+        ("statement_seen", "In Queue", 0, "info"),
+        *[("statement_status", "In Queue", each, "info") for each in (10, 60, 300)],
+        *[("statement_status", "In Queue", each, "warning") for each in (600, 900)],
+        ("statement_status", "Executing", 0, "warning"),
+        *[("statement_status", "Executing", each, "info") for each in (10, 60)],
+        ("statement_ended", "Executing", 0, "info"),
+    ]
 
 
 def test_polls_of_the_monitor_itself_are_no_statements() -> None:

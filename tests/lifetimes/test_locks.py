@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqmon.config import thresholds
 from tests.lifetimes.site import Site, after_noon, events, life, lock, statement, told
 
 
@@ -41,7 +42,11 @@ def test_lock_that_is_held_is_told_at_milestones() -> None:
         site.locks(at, lock(7))
 
     milestones = [line["milestone_s"] for line in events(site.lines, "lock_held")]
-    assert [10, 60, 300, 900, 3600, 4 * 3600, 86400, 2 * 86400] == milestones
+    assert [10, 60, 300, 600, 900, 1800, 3600, 4 * 3600, 5 * 3600, 86400, 2 * 86400] == milestones
+    alerted = {thresholds.ORPHANED_LOCK_SECONDS, thresholds.LOCK_SECONDS, thresholds.QUEUED_SECONDS, thresholds.STUCK_SECONDS}
+    assert {*alerted, *thresholds.EXECUTING_SECONDS} <= {*milestones}
+    levels = {line["milestone_s"]: line["level"] for line in events(site.lines, "lock_held")}
+    assert ("info", "warning") == (levels[60], levels[thresholds.ORPHANED_LOCK_SECONDS])
     assert all(line["held_min_s"] >= line["milestone_s"] for line in site.lines)
 
 

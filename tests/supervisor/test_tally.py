@@ -25,6 +25,7 @@ def test_missed_polls_are_one_gap_with_its_first_reason() -> None:
         "reason": "the server closed the connection",
         "since": "1970-01-01T00:00:10.000000000Z",
         "until": "1970-01-01T00:01:10.000000000Z",
+        "lasted_s": 60.0,
     } == outage.polled(70 * SECOND, METRIC)
     assert outage.polled(72 * SECOND, METRIC) is None
     assert outage.latest == ""
@@ -51,6 +52,7 @@ def test_outage_during_which_the_clock_was_set_back_is_a_gap() -> None:
         "reason": "the connection was refused",
         "since": "1970-01-01T00:10:00.000000000Z",
         "until": "1970-01-01T00:10:00.000000000Z",
+        "lasted_s": 0.0,
     } == outage.polled(600 * SECOND, METRIC)
 
 
@@ -75,6 +77,7 @@ def test_absence_of_the_service_is_a_gap_however_short_it_was() -> None:
         "reason": "stopped",
         "since": "1970-01-01T00:00:05.000000000Z",
         "until": "1970-01-01T00:00:06.000000000Z",
+        "lasted_s": 1.0,
     } == outage.polled(6 * SECOND, METRIC)
 
     outage.failed("killed by SIGKILL (out of memory?)", "run-1")

@@ -289,8 +289,15 @@ class Query:
         if word == "line_format":
             template = unquoted(self._take())
             return [sample._replace(line=filled(template, sample.labels)) for sample in samples]
+        filters = [self._filter(word)]
+        while self._peek() == "or":
+            self._take()
+            filters.append(self._filter(self._take()))
+        return [sample for sample in samples if any(matches(sample, *each) for each in filters)]
+
+    def _filter(self, name: str) -> tuple[str, str, str]:
         sign, text = self._take("=", "!=", "=~", "!~", *COMPARISONS), self._take()
-        return [sample for sample in samples if matches(sample, word, sign, text if sign in COMPARISONS else unquoted(text))]
+        return name, sign, text if sign in COMPARISONS else unquoted(text)
 
 
 def _part(labels: Labels, names: Optional[list[str]]) -> Labels:
@@ -317,7 +324,7 @@ _OVER_TIME: Mapping[str, Callable[[list[Sample], float], float]] = {
     "min_over_time": lambda samples, _: min(sample.value for sample in samples),
     "sum_over_time": lambda samples, _: sum(sample.value for sample in samples),
     "quantile_over_time": lambda samples, _: max(sample.value for sample in samples),  # of 1
-    "last_over_time": lambda samples, _: max(samples, key=_time).value,
+    "last_over_time": lambda samples, _: max(reversed(samples), key=_time).value,  # of equal times the last line
     "rate_counter": _grown,
 }
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
+from sqmon.clock import stamp_ns
 from sqmon.config.time_zone import zone_of
+from sqmon.lifetimes.lifetimes import METRICS, Lifetimes
+from sqmon.lifetimes.polls import Poll, Row, renamed
+from sqmon.records.column_names import normalised
 from sqmon.records.computed import Computation
 from sqmon.records.encoder import Encoder
 from sqmon.result import by_column
@@ -52,7 +56,10 @@ class Site:
 
     def __init__(self, cluster: str = "prod") -> None:
         self.cluster = cluster
-        self.entries: list[Entry] = []
+        self.written: list[Entry] = []
+        """The lines of metrics and of events."""
+        self._lives: list[Entry] = []
+        self._answers: list[tuple[int, int, str, list[Row]]] = []
         self._encoders: dict[str, Encoder] = {}
         self._polls = 0
 
@@ -68,25 +75,49 @@ class Site:
             rows_then = [tuple(_written(value, ago) for value in row) for row in kept]
             extended = computation.extended(by_column([*columns], rows_then), computation.at(nanoseconds))
             for batch in self._encoder(metric).part(extended, poll=self._polls, poll_rows=len(kept), started_ns=nanoseconds):
-                self._add(metric, batch.data)
+                self.written += self._labelled(metric, batch.data)
+            if metric in METRICS:
+                names = normalised(extended.columns, ())
+                answer: list[Row] = [dict(zip(names, values)) for values in extended.tuples()]
+                self._lives = []
+                self._answers.append((nanoseconds, self._polls, metric, answer))
             self.event("poll", at=ago, target=metric, status="ok" if kept else "empty", rows=len(kept))
         return self
 
     def event(self, event: str, level: str = "info", at: float = 10, **fields: Any) -> Site:
         """Write an event of sqmon."""
-        self._add("sqmon", self._encoder("sqmon").event(level, event, fields, now_ns=int((NOW - at) * 1e9)).data)
+        self.written += self._labelled("sqmon", self._encoder("sqmon").event(level, event, fields, now_ns=int((NOW - at) * 1e9)).data)
         return self
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Everything that an agent would have read."""
+        self._lives = self._lives or self.lives()
+        return self.written + self._lives
+
+    def lives(self, said: Callable[[str, Row], Row] = lambda _, row: row) -> list[Entry]:
+        """Return the lines of lifetimes; `said` makes of a row of a metric what the server said."""
+        lifetimes, encoder = Lifetimes(), Encoder("lifetimes", f"run-{self.cluster}")
+        found = []
+        for began_ns, number, metric, answer in sorted(self._answers, key=lambda each: each[:2]):
+            rows = renamed(metric, [said(metric, row) for row in answer])
+            for line in lifetimes.take(Poll(metric, f"run-{self.cluster}", number, began_ns, began_ns + 10**6, rows)):
+                fields = {name: value for name, value in line.items() if name not in ("ts", "metric")}
+                found += self._labelled("lifetimes", encoder.timed(stamp_ns(line["ts"]), fields).data)
+        return found
 
     def _encoder(self, metric: str) -> Encoder:
         return self._encoders.setdefault(metric, Encoder(metric, f"run-{self.cluster}"))
 
-    def _add(self, metric: str, data: bytes) -> None:
+    def _labelled(self, metric: str, data: bytes) -> list[Entry]:
+        entries = []
         for line in data.decode().splitlines():
             record = json.loads(line)
             seconds = _seconds(record["ts"])
             labels = {"job": "sqmon", "cluster": self.cluster, "instance": "host", "filename": f"/{metric}.jsonl", "metric": metric}
             labels.update({"run_id": record["run_id"]}, **({"level": record["level"]} if "level" in record else {}))
-            self.entries.append(Entry(seconds, labels, line))
+            entries.append(Entry(seconds, labels, line))
+        return entries
 
 
 class Age(NamedTuple):

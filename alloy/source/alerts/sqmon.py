@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alloy.source.alerts.alert import Alert
-from alloy.source.logql import count, events
+from alloy.source.logql import GAPS, count, events
 from sqmon.config import thresholds
 
 
@@ -18,6 +18,8 @@ def _alert(name: str, severity: str, expr: str, *, summary: str, description: st
 
 _SILENT = f"({count(events(), over='6h')} unless {count(events(), over='5m')}) or absent_over_time({events()} [5m])"
 _FAILED = events("event", "target", "status", level="warning|error", where='| event=~"poll|worker_exit" | status!="skipped"')
+# One alert for each reason, since what one metric misses all of them do.
+_GAP = events("event", "reason", "lasted_s", level="warning|error", where=GAPS)
 
 ALERTS = (
     _alert(
@@ -40,9 +42,17 @@ ALERTS = (
     _alert(
         "SqmonGap",
         "warning",
-        _happened("gap", "target", "reason", over="10m"),
-        summary="lines of {{ $labels.target }} are missing",
-        description="Polls were missed, or records did not fit on the disk: {{ $labels.reason }}.",
+        f"{count(_GAP, 'reason', over='10m')} > 0",
+        summary="lines are missing",
+        description="{{ $value }} gaps: polls were missed, or records did not fit on the disk. The reason: {{ $labels.reason }}. "
+        "`sqmon history gaps` names the metrics and the times.",
+    ),
+    _alert(
+        "SqmonArchiveFailed",
+        "warning",
+        _happened("archive_failed", "reason", over="1h", level="warning"),
+        summary="segments can't be compressed",
+        description="Until that is put right they take fifty times the room, and retention deletes them sooner: {{ $labels.reason }}.",
     ),
     _alert(
         "SqmonDeletedUnread",

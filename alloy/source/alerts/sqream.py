@@ -3,47 +3,43 @@
 from __future__ import annotations
 
 from alloy.source.alerts.alert import Alert
-from alloy.source.logql import count, events, extreme, largest, per_poll, rows
+from alloy.source.logql import count, extreme, largest, lifetimes, newest, per_poll, rows, while_polled
 from sqmon.config import thresholds
 
 _LOCK = ("statement_id", "username", "locked_object", "lock_mode")
-_STATEMENT = ("statementid", "user_name", "service")
-_HELD = "Held for {{ $value | humanizeDuration }} by statement {{ $labels.statement_id }} of {{ $labels.username }}. "
-_WHO = "Statement {{ $labels.statementid }} of {{ $labels.user_name }} in service {{ $labels.service }}: "
+_STATEMENT = ("statement_id", "username", "service")
+_HELD = "Held for {{ $value | humanizeDuration }} or longer by statement {{ $labels.statement_id }} of {{ $labels.username }}. "
+_WHO = "Statement {{ $labels.statement_id }} of {{ $labels.username }} in service {{ $labels.service }}: "
 _NAMED = 20  # alerts of one rule for one cluster: a longer list would tell nobody more
+_NODES = 400  # of one cluster: those that are up come first
+_FORGOTTEN = "1h"  # after which a worker that was removed on purpose raises no alert any more
+_GOING_ON = "25h"  # what lasts is told once a day at least
 
 
-def _largest(query: str, value: str, *labels: str) -> str:
-    return largest(_NAMED, query, value, *labels, per_place=True)
+def _lasting(query: str, labels: tuple[str, ...], seconds: float, metric: str) -> str:
+    """Return what has lasted so long by its newest line: that of its end says 0."""
+    return while_polled(f"{newest(_NAMED, query, 'milestone_s', *labels, over=_GOING_ON)} >= {seconds:g}", metric)
 
 
 def _lock(name: str, where: str, seconds: float, *, summary: str, consequence: str, panel: str) -> Alert:
     """Return the alert for a lock that is held for too long."""
-    query = rows("show_locks", *_LOCK, "is_statement_active", "lock_age_s", where=where)
-    return Alert(
-        name,
-        "warning",
-        f"{_largest(query, 'lock_age_s', *_LOCK)} > {seconds:g}",
-        summary,
-        _HELD + consequence,
-        dashboard="locks",
-        panel=panel,
-    )
+    query = lifetimes(*_LOCK, "orphaned", "milestone_s", where=f'| event=~"lock_.*" {where}'.strip(), level="warning")
+    expr = _lasting(query, _LOCK, seconds, "show_locks")
+    return Alert(name, "warning", expr, summary, _HELD + consequence, dashboard="locks", panel=panel)
 
 
-def _statement(name: str, severity: str, status: str, age: str, seconds: float, *, summary: str, doing: str, panel: str) -> Alert:
-    """Return the alert for a statement that is in a status for too long; the poll's own statement is never meant."""
-    where = f'| statementstatus=~"(?i){status}" | is_self!="true"'
-    query = rows("show_server_status", *_STATEMENT, "statementstatus", "is_self", age, where=where)
-    return Alert(
-        name,
-        severity,
-        f"{_largest(query, age, *_STATEMENT)} > {seconds:g}",
-        summary,
-        _WHO + doing,
-        dashboard="statements",
-        panel=panel,
-    )
+def _statement(name: str, severity: str, status: str, seconds: float, *, summary: str, doing: str, panel: str) -> Alert:
+    """Return the alert for a statement that is in a status for too long."""
+    # A line that tells of the next status ends the one before.
+    where = f'| event=~"statement_(seen|status|ended)" | status=~"(?i){status}" or status_before=~"(?i){status}"'
+    query = lifetimes(*_STATEMENT, "status", "status_before", "milestone_s", where=where, level="warning")
+    expr = _lasting(query, _STATEMENT, seconds, "show_server_status")
+    return Alert(name, severity, expr, summary, _WHO + doing, dashboard="statements", panel=panel)
+
+
+def _blocked() -> str:
+    waits = lifetimes(where='| event="statement_blocked"', level="warning")
+    return f"{count(waits, over='5m')} >= {thresholds.BLOCKED_STATEMENTS:g}"
 
 
 def _queue() -> str:
@@ -52,11 +48,9 @@ def _queue() -> str:
 
 
 def _node_down() -> str:
-    """Return which workers are gone, as long as polls go on: a monitor that is blind knows of no dead worker."""
-    nodes = rows("show_cluster_nodes", "instance_id")
-    where = '| event="poll" | target="show_cluster_nodes" | status=~"ok|empty"'
-    polled = count(events("event", "target", "status", where=where))
-    return f"({count(nodes, 'instance_id', over='1h')} unless {count(nodes, 'instance_id')}) and on (cluster, instance) {polled}"
+    """Return which workers are gone."""
+    nodes = lifetimes("instance_id", "server", "port", "is_up", where='| event=~"node_.*"')
+    return while_polled(f"{newest(_NODES, nodes, 'is_up', 'instance_id', 'server', 'port', over=_FORGOTTEN)} == 0", "show_cluster_nodes")
 
 
 def _clock() -> str:
@@ -65,13 +59,17 @@ def _clock() -> str:
     return f"{oldest} > {thresholds.CLOCK_SECONDS:g} or {youngest} < -{thresholds.CLOCK_SECONDS:g}"
 
 
-_LATENCY = extreme("max", rows("get_leveldb_stats", "msg", "max"), "max", "msg", over="5m")
-_HEARTBEAT = extreme("max", rows("show_cluster_nodes", "instance_id", "last_heartbeat"), "last_heartbeat", "instance_id")
+def _largest(metric: str, value: str, label: str, over: str) -> str:
+    return largest(_NAMED, rows(metric, label, value), value, label, over=over, per_place=True)
+
+
+_LATENCY = _largest("get_leveldb_stats", "max", "msg", "5m")
+_HEARTBEAT = _largest("show_cluster_nodes", "last_heartbeat", "instance_id", "2m")
 
 ALERTS = (
     _lock(
         "SqreamOrphanedLock",
-        '| is_statement_active="0"',
+        '| orphaned="true"',
         thresholds.ORPHANED_LOCK_SECONDS,
         summary="orphaned lock on {{ $labels.locked_object }}",
         consequence="That statement is no longer active, so it won't release the lock.",
@@ -84,6 +82,15 @@ ALERTS = (
         summary="lock on {{ $labels.locked_object }} lasts",
         consequence="Others that need the object wait as long.",
         panel="Who holds what, for how long",
+    ),
+    Alert(
+        name="SqreamStatementsBlocked",
+        severity="warning",
+        expr=_blocked(),
+        summary="statements wait for each other's locks",
+        description="{{ $value }} statements had to wait for a lock within five minutes; each gives up after statementLockTimeout.",
+        dashboard="locks",
+        panel="Who waited for whom",
     ),
     Alert(
         name="SqreamQueueDeep",
@@ -99,7 +106,6 @@ ALERTS = (
         "SqreamStatementQueued",
         "warning",
         "in queue",
-        "status_age_s",
         thresholds.QUEUED_SECONDS,
         summary="a statement waits for its turn",
         doing="in the queue for {{ $value | humanizeDuration }}.",
@@ -109,7 +115,6 @@ ALERTS = (
         "SqreamStatementStuck",
         "warning",
         "preparing|stopping",
-        "status_age_s",
         thresholds.STUCK_SECONDS,
         summary="a statement is stuck",
         doing="preparing or stopping for {{ $value | humanizeDuration }}; it may wait for a lock.",
@@ -119,7 +124,6 @@ ALERTS = (
         "SqreamStatementLong",
         "warning",
         "execut.*",
-        "statement_age_s",
         thresholds.EXECUTING_SECONDS.warning,
         summary="a statement runs long",
         doing="running for {{ $value | humanizeDuration }}.",
@@ -129,7 +133,6 @@ ALERTS = (
         "SqreamStatementEndless",
         "critical",
         "execut.*",
-        "statement_age_s",
         thresholds.EXECUTING_SECONDS.critical,
         summary="a statement does not end",
         doing="running for {{ $value | humanizeDuration }}; SQreamDB's healer would consider it stuck.",
@@ -140,8 +143,8 @@ ALERTS = (
         severity="critical",
         expr=_node_down(),
         summary="worker {{ $labels.instance_id }} is gone",
-        description="show_cluster_nodes listed it within the last hour and no longer does. Start it again; if it was removed on purpose, "
-        "this alert ends within the hour.",
+        description="Two polls of show_cluster_nodes in succession no longer list {{ $labels.server }}:{{ $labels.port }}. Start it again; "
+        "if it was removed on purpose, this alert ends within the hour.",
         dashboard="overview",
         panel="Workers",
     ),

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from alloy.source.dashboards.panels import Section, above, board, course, lines, listing, mean, number, series
-from alloy.source.logql import NOW, SITE, extreme, largest, per_poll, rows
+from alloy.source.logql import NOW, SITE, extreme, largest, lifetimes, newest, per_poll, rows
 from sqmon.config import thresholds
 
 _LOCK = ("statement_id", "username", "locked_object", "lock_mode")
+
+
+_CHOSEN = '| locked_object=~"(?i).*$object.*" | username=~"(?i).*$user.*"'
+_WAIT = ("root", "blocked_by", "statement_id", "username", "locked_object", "statement")
+
+
+def _history(events: str, value: str, labels: tuple[str, ...], where: str = "") -> str:
+    """Return the newest number of each lifetime within the chosen range, for the chosen object, user and statement."""
+    fields = dict.fromkeys((*labels, value, "username", "locked_object"))
+    query = lifetimes(*fields, where=f'| event=~"{events}" {_CHOSEN} {where}'.strip(), site=SITE)
+    return newest(100, query, value, *labels, over="$__range", per_place=False)
 
 
 def _objects() -> str:
@@ -18,7 +29,7 @@ def _objects() -> str:
 
 def locks() -> str:
     """Return the dashboard."""
-    held = rows("show_locks", *_LOCK, "is_statement_active", "server", "lock_age_s", site=SITE)
+    held = rows("show_locks", *_LOCK, "is_statement_active", "server", "statement_string", "lock_age_s", site=SITE)
     orphaned = rows("show_locks", *_LOCK, "is_statement_active", "lock_age_s", where='| is_statement_active="0"', site=SITE)
     exclusive = rows("show_locks", *_LOCK, "lock_age_s", where='| lock_mode=~"(?i)exclusive"', site=SITE)
     lasting = rows("show_locks", "lock_age_s", where=f"| lock_age_s > {thresholds.LOCK_SECONDS:g}", site=SITE)
@@ -51,14 +62,48 @@ def locks() -> str:
                 ],
             ),
             Section(
+                "Who held what, and who waited, in the chosen range",
+                [
+                    listing(
+                        "Who held it",
+                        "The hundred locks that were held longest: the least time that each was held, and whether anybody holds it still.",
+                        _history("lock_.*", "held_min_s", (*_LOCK, "lock_start_time", "statement"), '| statement_id=~"$statement.*"'),
+                        "held at least",
+                        (*_LOCK, "lock_start_time", "statement"),
+                        links={"statement_id": "statements"},
+                        **age,
+                    ),
+                    listing(
+                        "Who waited",
+                        "The hundred longest waits, as far as polls saw them. Waits are inferred: SQreamDB shows locks, not requests.",
+                        _history("statement_(un)?blocked", "held_min_s", ("statement_id", "username", "locked_object", "statement")),
+                        "waited at least",
+                        ("statement_id", "username", "locked_object", "statement"),
+                        unit="s",
+                        links={"statement_id": "statements"},
+                        span=12,
+                    ),
+                    listing(
+                        "Who waited for whom",
+                        "Each wait below the statement that it goes back to: `root` does not wait itself, `depth` is how far away it is.",
+                        _history("statement_blocked", "depth", _WAIT),
+                        "depth",
+                        _WAIT,
+                        links={"root": "statements", "statement_id": "statements"},
+                        span=12,
+                    ),
+                ],
+            ),
+            Section(
                 "Who holds what",
                 [
                     listing(
                         "Who holds what, for how long",
                         "The hundred oldest locks of the last two minutes.",
-                        largest(100, held, "lock_age_s", *_LOCK, "is_statement_active", "server"),
+                        largest(100, held, "lock_age_s", *_LOCK, "is_statement_active", "server", "statement_string"),
                         "held",
-                        (*_LOCK, "is_statement_active", "server"),
+                        (*_LOCK, "is_statement_active", "server", "statement_string"),
+                        links={"statement_id": "statements"},
                         **age,
                     ),
                     listing(
@@ -110,4 +155,5 @@ def locks() -> str:
                 ],
             ),
         ],
+        texts=("object", "user", "statement"),
     )

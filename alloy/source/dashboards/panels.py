@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple, Optional, Sequence, Union
+from typing import Any, Mapping, NamedTuple, Optional, Sequence, Union
 
+from alloy.source.dashboards.annotations import marks
 from alloy.source.dashboards.query import asked, source, source_of
 from alloy.source.logql import PLACE
 from sqmon.config.thresholds import Levels
@@ -101,9 +102,13 @@ def listing(
     *,
     unit: str = "short",
     thresholds: Any = None,
+    links: Mapping[str, str] = {},
     span: int = 24,
 ) -> Panel:
-    """Return a table of the groups of an instant query, largest value first: `value`, then the labels `columns`, then where it is."""
+    """Return a table of the groups of an instant query, largest value first: `value`, then the labels `columns`, then where it is.
+
+    `links` leads from the cells of a column to the dashboard of this name, which shows what has the same value.
+    """
     order = ("Value #A", *columns, *PLACE)
     organize = {
         "excludeByName": {"Time": True},
@@ -129,6 +134,10 @@ def listing(
     if thresholds is not None:
         coloured = models.DynamicConfigValue("custom.cellOptions", {"type": "color-text"})
         panel = panel.override_by_name(value, [coloured])
+    for column, name in links.items():
+        address = f"/d/sqmon-{name}?${{__url_time_range}}&${{source:queryparam}}&${{cluster:queryparam}}&${{instance:queryparam}}"
+        link = {"title": f"its {name}", "url": f"{address}&var-statement=${{__data.fields.{column}}}"}
+        panel = panel.override_by_name(column, [models.DynamicConfigValue("links", [link])])
     return panel
 
 
@@ -225,8 +234,20 @@ def _variables(kind: str) -> list[Any]:
     return [source, *(_variable(name, kind, query) for name, query in zip(PLACE, queries))]
 
 
-def board(name: str, title: str, description: str, sections: Sequence[Section], since: Optional[str] = None, *, kind: str = "loki") -> str:
-    """Return the JSON of the dashboard whose uid is `sqmon-<name>`, for a data source of that kind."""
+def board(
+    name: str,
+    title: str,
+    description: str,
+    sections: Sequence[Section],
+    *,
+    since: Optional[str] = None,
+    texts: Sequence[str] = (),
+    kind: str = "loki",
+) -> str:
+    """Return the JSON of the dashboard whose uid is `sqmon-<name>`, for a data source of that kind.
+
+    `texts` are variables into which people type a part of a text.
+    """
     built = (
         dashboard.Dashboard(title)
         .uid(f"sqmon-{name}")
@@ -237,11 +258,13 @@ def board(name: str, title: str, description: str, sections: Sequence[Section], 
         .timezone("browser")
         .refresh("10s")
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
-        .annotations([])
+        .annotations(marks() if kind == "loki" else [])
         .link(dashboard.DashboardLink("sqmon").type(models.DashboardLinkType.DASHBOARDS).tags(["sqmon"]).include_vars(True).keep_time(True))
     )
     for variable in _variables(kind):
         built = built.with_variable(variable)
+    for text in texts:
+        built = built.with_variable(dashboard.TextBoxVariable(text).label(text).default_value(""))
     identity = 0
     for section in sections:
         identity += 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from alloy.source.dashboards.panels import Panel, Section, above, board, course, lines, listing, mean, number, series
-from alloy.source.logql import SITE, extreme, largest, per_poll, rows
+from alloy.source.logql import SITE, extreme, largest, lifetimes, newest, per_poll, rows
 from sqmon.config import thresholds
 
 _STATUS = "show_server_status"
 _WHO = ("statementid", "user_name", "service", "clientip")
-_WHERE = (*_WHO, "instanceid")
+_WHERE = (*_WHO, "instanceid", "statement")
+_LIVED = ("statement_id", "username", "service", "statement_hash", "statement")
 _STATE = (*_WHO, "statementstatus")
 
 
@@ -16,6 +17,15 @@ def _statements(where: str, age: str, *labels: str) -> str:
     columns = dict.fromkeys((*labels, "statementstatus", "is_self", age))
     query = rows(_STATUS, *columns, where=f'| is_self!="true" {where}', site=SITE)
     return largest(50, query, age, *labels)
+
+
+def _history() -> str:
+    """Return how long each statement lasted within the chosen range, for the chosen user, service and statement."""
+    where = (
+        '| event=~"statement_(seen|status|ended)" | username=~"(?i).*$user.*" | service=~"(?i).*$service.*" | statement_id=~"$statement.*"'
+    )
+    query = lifetimes(*_LIVED, "held_min_s", where=where, site=SITE)
+    return newest(100, query, "held_min_s", *_LIVED, over="$__range", per_place=False)
 
 
 def _mean(where: str, *labels: str, over: str = "2m") -> str:
@@ -94,6 +104,21 @@ def statements() -> str:
                 ],
             ),
             Section(
+                "In the chosen range",
+                [
+                    listing(
+                        "Which statements there were",
+                        "The hundred that lasted longest: the least time that each lasted. Follow its number to its locks.",
+                        _history(),
+                        "lasted at least",
+                        _LIVED,
+                        unit="s",
+                        thresholds=above(thresholds.EXECUTING_SECONDS),
+                        links={"statement_id": "locks"},
+                    ),
+                ],
+            ),
+            Section(
                 "Over time",
                 [
                     _stack("Statements by status", "In any status", "", "statementstatus"),
@@ -114,4 +139,5 @@ def statements() -> str:
                 ],
             ),
         ],
+        texts=("user", "service", "statement"),
     )

@@ -1,0 +1,53 @@
+"""Rows that are held in memory once, though poll after poll returns them again."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping
+
+from sqmon.config import catalogue
+from sqmon.lifetimes.polls import Row
+
+_METADATA = {"ts", "seq", "metric", "cluster", "run_id", "poll", "poll_rows", "truncated"}
+
+
+class SharedRows:
+    """Makes rows of the records of one metric: without metadata and computed columns, none of which lifetimes ask for.
+
+    A row that is equal to one of the poll before is that row, so a thousand locks that stay are a thousand rows, however they are polled.
+    """
+
+    def __init__(self, metric: str) -> None:
+        self.first_ts = ""
+        """The `ts` of the newest poll's first record."""
+        function = catalogue.FUNCTIONS.get(metric)
+        self._left_out = _METADATA.union(function.computed if function else ()) - {"is_self"}
+        self._names: tuple[str, ...] = ()
+        self._keys: set[str] = set()
+        self._width = 0
+        """How many keys a record has that has these names."""
+        self._known: Mapping[tuple[Any, ...], Row] = {}
+
+    def poll(self, records: Iterable[Row]) -> list[Row]:
+        """Return the rows of one poll."""
+        rows: list[Row] = []
+        known: dict[tuple[Any, ...], Row] = {}
+        for record in records:
+            if not rows:
+                self.first_ts = record["ts"]
+            if len(record) != self._width or not record.keys() >= self._keys:
+                self._look_at(record)
+            values = tuple([record[name] for name in self._names])
+            row = self._known.get(values)
+            if row is None:
+                row = dict(zip(self._names, values))
+            known[values] = row
+            rows.append(row)
+        if rows:
+            self._known = known
+        return rows
+
+    def _look_at(self, record: Row) -> None:
+        names = tuple(name for name in record if name not in self._left_out)
+        if names != self._names:
+            self._names, self._keys, self._known = names, {*names}, {}
+        self._width = len(record)
