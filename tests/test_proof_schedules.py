@@ -6,7 +6,9 @@ import pytest
 
 from tests.support.schedules import SCHEDULES
 
-SMALL = [(kind, seed) for kind, count in (("agent", 10), ("disk", 10), ("crash", 6), ("file", 1)) for seed in range(count)]
+SMALL = [
+    (kind, seed) for kind, count in (("agent", 10), ("disk", 10), ("crash", 6), ("file", 1), ("lifetimes", 6)) for seed in range(count)
+]
 
 
 @pytest.mark.parametrize(("kind", "seed"), SMALL)

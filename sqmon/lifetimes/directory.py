@@ -84,9 +84,12 @@ class Directory:
         for event in self._events.read():
             metric = self._metrics.get(event.get("target", ""))
             poll = None
-            if metric is not None and event.get("event") == "poll":
+            if metric is not None:
                 with contextlib.suppress(KeyError, TypeError, ValueError):  # a line that somebody else has written
-                    poll = metric.poll(event)
+                    if event["event"] == "poll":
+                        poll = metric.poll(event)
+                    elif event["event"] == "worker_start":
+                        metric.started(event["target_run_id"])
             yield Heard(event, poll)
 
 
@@ -106,6 +109,10 @@ class _Metric:
     def state(self) -> MetricState:
         """Return what another one can go on from."""
         return MetricState(self._run, self._ended_ns, [*self._fold.rows] if self._fold.whole else None, self._lines.place, self._lines.runs)
+
+    def started(self, run_id: str) -> None:
+        """Note that a run has begun: lines of it come before those of the next one, whatever the clock says."""
+        self._lines.expect(run_id)
 
     def poll(self, event: Event) -> Optional[Poll]:
         """Return the poll that the event tells of, None when it is no evidence."""
@@ -167,10 +174,14 @@ class _Lines:
         """The runs whose lines were asked for."""
         return [*self._runs]
 
-    def between(self, run_id: str, first_seq: int, last_seq: int, told: str) -> Iterator[Row]:
-        """Yield those of these lines of a run that are there; `told` is the `ts` of the event that tells of them."""
+    def expect(self, run_id: str) -> None:
+        """Note a run of which there are lines, or will be."""
         if run_id not in self._runs:
             self._runs.append(run_id)
+
+    def between(self, run_id: str, first_seq: int, last_seq: int, told: str) -> Iterator[Row]:
+        """Yield those of these lines of a run that are there; `told` is the `ts` of the event that tells of them."""
+        self.expect(run_id)
         while True:
             head, self._head = self._head or self._next(), None
             if head is None:

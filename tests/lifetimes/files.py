@@ -30,6 +30,10 @@ class Files:
             file.write(json.dumps(line)[: 40 if torn else None] + ("" if torn else "\n"))
         return self._seqs[run_id]
 
+    def started(self, run_id: str, at: float) -> None:
+        """Write the event of a worker that has started."""
+        self._write("sqmon", "sqmon", at, {"level": "info", "event": "worker_start", "target": "show_locks", "target_run_id": run_id})
+
     def rows(self, run_id: str, poll: int, at: float, *ids: int, torn: bool = False) -> list[int]:
         """Write the records of a poll and return their seq."""
         rows = ({"poll": poll, "poll_rows": len(ids), "stmt_id": number, "lockmode": "Exclusive"} for number in ids)

@@ -44,6 +44,17 @@ def test_good_polls_are_evidence_and_no_others(tmp_path: Path) -> None:
     assert polls[0].rows[0]["lock_mode"] == "Exclusive"
 
 
+def test_run_that_nobody_told_of_holds_nothing_up_when_the_clock_was_set_back(tmp_path: Path) -> None:
+    """The lines of a worker that was killed before its first poll was told come first, whatever the clock says: its start was told."""
+    files = Files(tmp_path)
+    files.started(RUNS[0], 3600.0)
+    files.rows(RUNS[0], 1, 3600.0, 7)
+    files.started(RUNS[1], 0.0)
+    files.poll(RUNS[1], 1, 2.0, 8)
+
+    assert [(1, [8])] == said(polls_of(Directory(tmp_path, ["show_locks"])))
+
+
 def test_segment_that_is_gone_takes_its_polls_with_it(tmp_path: Path) -> None:
     """A poll whose records retention has deleted says nothing, and those after it count."""
     files = Files(tmp_path)

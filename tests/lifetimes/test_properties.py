@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sqmon.clock import stamp_ns
+from sqmon.lifetimes.directory import DirectoryState
 from sqmon.lifetimes.lifetimes import Lifetimes
 from sqmon.lifetimes.lines import Line
+from sqmon.lifetimes.packed_state import pack, unpack
 from sqmon.lifetimes.polls import Poll
 from tests.lifetimes.site import NOON_NS, after_noon, events, lock
 
@@ -79,6 +83,16 @@ def lines_of(polls: list[Poll]) -> list[Line]:
     return [line for poll in polls for line in lifetimes.take(poll)]
 
 
+def cut(polls: list[Poll], place: int) -> list[Line]:
+    """What the polls reveal to two, the second of which goes on from the packed state of the first."""
+    first, second = Lifetimes(), Lifetimes()
+    lines = [line for poll in polls[:place] for line in first.take(poll)]
+    state = unpack(pack(0, DirectoryState(None, {}), first.state()))
+    assert state is not None
+    second.resume(state.lifetimes, last_ns=stamp_ns(lines[-1]["ts"]) if lines else 0)
+    return lines + [line for poll in polls[place:] for line in second.take(poll)]
+
+
 def identity(line: Line) -> tuple[str, str]:
     """What tells one lock from another."""
     return line["statement_id"], line["lock_start_time"]
@@ -128,6 +142,14 @@ def test_without_missed_polls_nothing_long_is_missed_and_no_bound_is_wide(world:
         for first, last in (("began_after", "began_before"), ("ended_after", "ended_before")):
             earliest, latest = after_noon(line[first]), after_noon(line[last])
             assert earliest is None or latest is None or latest - earliest <= widest / 1000
+
+
+@given(truths(), schedules(), st.integers(0, 15))
+def test_state_that_is_gone_on_from_makes_no_difference(world: list[Truth], schedule: list[Asked], place: int) -> None:
+    """Wherever the polls are cut, one that goes on from the state tells the rest as the first would have."""
+    polls = polls_of(world, schedule)
+
+    assert json.dumps(lines_of(polls)) == json.dumps(cut(polls, place))
 
 
 @given(truths(), schedules())

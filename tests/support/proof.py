@@ -1,6 +1,6 @@
 """Many random schedules of outages, full disks, kills and restarts, and what they have cost.
 
-Usage: python -m tests.support.proof [--schedules N] [--seed S] [--only agent,disk,crash,file]
+Usage: python -m tests.support.proof [--schedules N] [--seed S] [--only agent,disk,crash,file,lifetimes]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import traceback
 
 from tests.support.schedules import SCHEDULES, Outcome
 
-TURNS = ("agent", "disk", "agent", "disk", "crash", "agent", "disk", "crash", "file", "crash")
+TURNS = ("agent", "lifetimes", "disk", "agent", "disk", "crash", "lifetimes", "agent", "disk", "crash", "file", "lifetimes", "crash")
 
 
 def main() -> int:
@@ -41,9 +41,9 @@ def main() -> int:
         counts[kind] += 1
     total = Outcome()
     for kind, outcome in sums.items():
-        say(f"{kind:6} {counts[kind]:6} schedules  {figures(outcome)}")
+        say(f"{kind:9} {counts[kind]:6} schedules  {figures(outcome)}")
         total = total.plus(outcome)
-    say(f"total  {options.schedules:6} schedules  {figures(total)}  in {time.monotonic() - started:.0f} s")
+    say(f"total     {options.schedules:6} schedules  {figures(total)}  in {time.monotonic() - started:.0f} s")
     return 1 if failures else 0
 
 

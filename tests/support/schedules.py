@@ -18,7 +18,7 @@ from sqmon.config.settings import SegmentOptions
 from sqmon.storage.agent_positions import NOTHING_KNOWN, read_positions
 from sqmon.storage.knowledge import Unread
 from sqmon.storage.retention import RetentionLimits, enforce
-from tests.support import ROOT
+from tests.support import ROOT, lifetimes_schedules
 from tests.support.agent_model import Agent, Kind
 from tests.support.clocks import FakeClock
 from tests.support.segment_files import Stream, assert_as_sealed, fill, small_disk
@@ -356,9 +356,16 @@ def checked(there: Counter[Key], torn: int, reported: dict[str, int]) -> Outcome
     return Outcome(records=sum(there.values()), lost=lost, doubled=doubled, torn=torn, kills=len(reported))
 
 
+def lifetimes_schedule(seed: int) -> Outcome:
+    """Run kills, failures and losses around the stream of lifetimes; `torn` counts lines whose bounds don't hold the truth."""
+    told = lifetimes_schedules.run(seed)
+    return Outcome(records=told.lines, lost=told.missing, doubled=told.doubled, torn=told.untrue, kills=told.kills)
+
+
 SCHEDULES: dict[str, Callable[[int], Outcome]] = {
     "agent": agent_schedule,
     "disk": disk_schedule,
     "crash": crash_schedule,
     "file": file_schedule,
+    "lifetimes": lifetimes_schedule,
 }
