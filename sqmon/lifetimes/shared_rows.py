@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Iterable, Mapping
 
 from sqmon.config import catalogue
 from sqmon.lifetimes.polls import Row
 
+_SHORT = 200  # characters
 _METADATA = {"ts", "seq", "metric", "cluster", "run_id", "poll", "poll_rows", "truncated"}
 
 
@@ -39,6 +41,8 @@ class SharedRows:
             values = tuple([record[name] for name in self._names])
             row = self._known.get(values)
             if row is None:
+                # Users, objects and times are the same in many rows.
+                values = tuple([sys.intern(value) if type(value) is str and len(value) <= _SHORT else value for value in values])
                 row = dict(zip(self._names, values))
             known[values] = row
             rows.append(row)
