@@ -4,16 +4,12 @@ import _strptime  # type: ignore[import-not-found]  # noqa: F401 - what datetime
 import codecs
 import gc
 import hashlib
-import importlib
 
 import sqmon.interpreter  # first, since it imports msgspec before anybody else does
 import sqmon.ipc.start
 import sqmon.worker.check_probe
-import sqmon.worker.process
+import sqmon.worker.process  # noqa: F401
 from sqmon.records.encoder import Encoder
-
-# By its name, since that wing and this one don't import each other.
-importlib.import_module(sqmon.ipc.start.LIFETIMES)
 
 # The first hash makes OpenSSL set itself up, the first record msgspec and strftime: half a megabyte that no worker has to repeat.
 hashlib.sha256(b"").hexdigest()
