@@ -13,7 +13,7 @@ _METADATA = {"ts", "seq", "metric", "cluster", "run_id", "poll", "poll_rows", "t
 
 
 class SharedRows:
-    """Makes rows of the records of one metric: without metadata and computed columns, none of which lifetimes ask for.
+    """Makes rows of the records of one metric: without metadata and ages, which differ from poll to poll.
 
     A row that is equal to one of the poll before is that row, so a thousand locks that stay are a thousand rows, however they are polled.
     """
@@ -22,7 +22,7 @@ class SharedRows:
         self.first_ts = ""
         """The `ts` of the newest poll's first record."""
         function = catalogue.FUNCTIONS.get(metric)
-        self._left_out = _METADATA.union(function.computed if function else ()) - {"is_self"}
+        self._left_out = _METADATA.union(name for name in (function.computed if function else ()) if name.endswith("_age_s"))
         self._names: tuple[str, ...] = ()
         self._keys: set[str] = set()
         self._width = 0
