@@ -187,6 +187,8 @@ class Gathering:
             self._executing.pop(key, None)
             self._ended(line, self._open.pop(key, []))
             return
+        if event == "statement_status" and "status_before" not in line:
+            return  # it has kept its status for a milestone more
         status = str(line.get("status") or "")
         phases = self._open.setdefault(key, [])
         if len(phases) < _MOST_PHASES:
