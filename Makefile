@@ -39,6 +39,7 @@ bench: $(VENV)/bench.stamp ## every benchmark, figures and ratios; RIVAL=DIRECTO
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.carry
 	$(BIN)/python -m benchmarks.memory $(if $(RIVAL),--rival $(RIVAL))
+	$(BIN)/python -m benchmarks.summary
 
 matrix: ## the contract tests with every supported Python, the oldest dependencies and the newest pysqream
 	tests/matrix.sh $(PYTHONS)
