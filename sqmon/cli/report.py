@@ -34,7 +34,7 @@ _EVERY_SECONDS = 0.5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the directory, the range and the file; none of it comes from the environment."""
     parser.add_argument(
-        "path", nargs="?", type=Path, metavar="PATH", help="directory of a service, or a copy of it (default: where one is)"
+        "path", nargs="?", type=Path, metavar="PATH", help="directory of a service, a copy of it, or a bundle (default: where a service is)"
     )
     time = "as 03:12, 'yesterday 02:00', 2026-11-24T02:00 or -15m"
     parser.add_argument(

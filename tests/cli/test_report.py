@@ -52,7 +52,7 @@ def test_nothing_to_report_is_an_error_in_one_line(log_dir: Path, tmp_path: Path
     (tmp_path / "closed").mkdir(mode=0o555)
     here = str(log_dir)
 
-    assert (1, "", f"sqmon: {tmp_path}: no segments of a service here; give its --log_dir\n") == ended(
+    assert (1, "", f"sqmon: {tmp_path}: no segments of a service here; give its --log_dir, or a bundle\n") == ended(
         "report", str(tmp_path), cwd=tmp_path
     )
     assert (1, "", f"sqmon: {here}: nothing was written in that time\n") == ended("report", here, "--until", "2020-01-01", cwd=tmp_path)

@@ -240,3 +240,21 @@ def test_verify_says_what_a_bundle_is(history: History, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-500])
     said = ended("verify", "x.tar.zst", cwd=tmp_path)
     assert (1, True) == (said.code, "its end is missing or is not that of a bundle (damaged)" in said.stdout)
+
+
+def test_commands_read_a_bundle_as_its_directory(history: History, tmp_path: Path) -> None:  # noqa: F811
+    """`logs`, `history` and `report` say of a bundle what they say of the directory, without unpacking it."""
+    lived(history)
+    path = tmp_path / "x.tar.zst"
+    packed(history.log_dir, path)
+
+    def said(*words: str) -> tuple[int, str, str]:
+        end = ended(*words, cwd=tmp_path)
+        return end.code, end.stdout.replace(str(history.log_dir), "PLACE").replace(path.name, "PLACE"), end.stderr
+
+    for words in (("logs", "show_locks", "--json"), ("logs", "sqmon", "--json"), ("history", "nodes", "--until", "2026-11-24T13:00")):
+        code, text, error = said(*words, "--log_dir", str(history.log_dir))
+        assert (0, "") == (code, error)
+        assert (code, text, error) == said(*words, "--log_dir", path.name)
+    assert 0 == said("report", path.name, "-o", "x.html")[0]
+    assert "<html" in (tmp_path / "x.html").read_text("utf-8")

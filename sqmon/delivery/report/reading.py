@@ -1,4 +1,4 @@
-"""The reading of a log directory for a report."""
+"""The reading of a log directory, or of a bundle, for a report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqmon.errors import SqmonError
 from sqmon.lifetimes.directory import Directory
 from sqmon.lifetimes.lifetimes import METRICS, Lifetimes
 from sqmon.storage.directory_lock import is_locked
-from sqmon.storage.segment_names import all_segments
+from sqmon.storage.file_sources import DirectorySource, source_at
 
 
 def gathered(
@@ -22,12 +22,13 @@ def gathered(
 
     Nothing is read beyond the end of the range. `progress` is called with each event. Raises SqmonError when there is nothing to be read.
     """
-    if "sqmon" not in all_segments(log_dir):
-        raise SqmonError(f"{log_dir}: no segments of a service here; give its --log_dir")
-    running = is_locked(log_dir)
+    source = source_at(log_dir) if log_dir.is_file() else DirectorySource(log_dir)
+    if "sqmon" not in source.streams():
+        raise SqmonError(f"{log_dir}: no segments of a service here; give its --log_dir, or a bundle")
+    running = source.grows and is_locked(log_dir)
     found, lifetimes, later = Gathering(since_ns), Lifetimes(), False
     try:
-        for event, poll in Directory(log_dir, METRICS).read():
+        for event, poll in Directory(source, METRICS).read():
             with contextlib.suppress(KeyError, TypeError, ValueError):  # a line that somebody else has written
                 later = until_ns is not None and stamp_ns(event["ts"]) > until_ns
                 if later:
@@ -41,5 +42,5 @@ def gathered(
     if found.first_ns is None:
         raise SqmonError(f"{log_dir}: nothing was written in that time")
     end_ns = until_ns if until_ns is not None else now_ns if running else found.last_ns
-    found.close(lifetimes.unfinished(), min(end_ns, now_ns), running=running or later)
+    found.close(lifetimes.unfinished(), min(end_ns, now_ns), running=running or later or not source.grows)
     return found
