@@ -163,7 +163,7 @@ def _format(metric: str, summary: str, columns: list[str], shown: list[str], ope
         "file-pattern": rf"/{metric}-\d{{8}}T[^/]*\.jsonl",
         "timestamp-field": "ts",
         "line-format": line,
-        "value": {name: {**_value(name), "hidden": name not in shown} for name in ("seq", "metric", "run_id", *columns)},
+        "value": {name: {**_value(name), "hidden": name not in shown} for name in ("seq", "metric", "cluster", "run_id", *columns)},
     }
     if operation:
         made["opid-field"] = operation

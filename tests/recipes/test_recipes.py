@@ -65,7 +65,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     log_dir = tmp_path_factory.mktemp("site") / "logs"
     with (
         Simulator(contention=0.5) as simulator,
-        service(simulator.port, log_dir, "--segment_mb", "0.01", "--compress", "never", metrics=METRICS) as run,
+        service(simulator.port, log_dir, "--segment_mb", "0.01", "--compress", "never", "--cluster", "prod", metrics=METRICS) as run,
     ):
         simulator.set_fault("get_license_info", step="fetch", action="close", times=1)
         wait_until(lambda: len([None for path in run.segments("lifetimes") for line in lines_of(path) if '"lock_released"' in line]) >= 3)
