@@ -11,6 +11,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from sqmon.clock import stamp_ns
+from sqmon.config.metrics_file import RESERVED
 from sqmon.errors import SqmonError
 from sqmon.health.scrape_server import ScrapeServer
 from sqmon.health.status_file import MetricStatus
@@ -137,9 +138,11 @@ class ClusterGauges:
     def _on_start(self, fields: Mapping[str, Any]) -> None:
         """Begin every counter of the metric at 0: to Prometheus, one that comes into being with its first failure has not grown."""
         exporter, target = self._exporter, fields["target"]
-        for status in _STATUSES:
-            self._of(exporter.polls, target, status)
-        for counter in (exporter.rows, exporter.lines, exporter.bytes, exporter.gaps, exporter.dropped):
+        if target not in RESERVED:  # what follows the files polls nothing
+            self._of(exporter.rows, target)
+            for status in _STATUSES:
+                self._of(exporter.polls, target, status)
+        for counter in (exporter.lines, exporter.bytes, exporter.gaps, exporter.dropped):
             self._of(counter, target)
 
     def _on_poll(self, fields: Mapping[str, Any]) -> None:

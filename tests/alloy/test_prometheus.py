@@ -124,12 +124,15 @@ def test_counters_begin_at_zero() -> None:
     """A counter of a metric is there before it counts: to Prometheus, one that is born with its first failure has not grown."""
     exporter = PrometheusExporter("127.0.0.1", 0)
     exporter.close()
-    exporter.of("").on_event("worker_start", {"target": "show_locks"})
+    for target in ("show_locks", "lifetimes"):
+        exporter.of("").on_event("worker_start", {"target": target})
 
     assert [exporter.polls.labels("show_locks", status)._value.get() for status in ("ok", "error")] == [0, 0]
+    targets = {sample.labels["target"] for family in exporter.polls.collect() for sample in family.samples}
     statuses = {sample.labels["status"] for family in exporter.polls.collect() for sample in family.samples if "status" in sample.labels}
+    assert targets == {"show_locks"}  # the process that writes lifetimes polls nothing
     assert statuses == {"ok", "empty", "error", "timeout", "skipped"}
-    assert [sample.value for family in exporter.gaps.collect() for sample in family.samples if sample.name.endswith("_total")] == [0]
+    assert [sample.value for family in exporter.gaps.collect() for sample in family.samples if sample.name.endswith("_total")] == [0, 0]
 
 
 def test_every_alert_is_tried() -> None:
