@@ -284,6 +284,20 @@ def test_files_that_the_pages_name_exist() -> None:
     assert [path for path in sorted(named - {"sqmon/sqmon-20261124T153050.001002Z-000001.jsonl"}) if not (ROOT / path).exists()] == []
 
 
+def test_every_promise_is_shown_by_a_test() -> None:
+    """Each promise names tests, and each of them exists."""
+    rows = [*tables(DEVELOPMENT, "promise", "shown by")]
+    named = [name for _, shown in rows for name in names_in(shown)]
+    there = {}
+    for name in named:
+        path = name.partition("::")[0]
+        there[path] = {node.name for node in ast.parse((ROOT / path).read_text("utf-8")).body if isinstance(node, ast.FunctionDef)}
+
+    assert rows
+    assert [promise for promise, shown in rows if not names_in(shown)] == []
+    assert [name for name in named if name.partition("::")[2] not in there[name.partition("::")[0]]] == []
+
+
 def anchors(page: str) -> set[str]:
     """Return the anchors of the headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)

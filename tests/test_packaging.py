@@ -286,7 +286,7 @@ def test_unit_lets_the_archiver_give_way(name: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", [*UNITS, "sqmon-verify.service"])
 def test_unit_is_valid_and_confined(tmp_path: Path, name: str) -> None:
     """systemd has nothing to say against it, and finds it as little exposed as a service with a network can be."""
     unit = tmp_path / name

@@ -21,7 +21,7 @@ from sqmon.clock import stamp_ns
 from sqmon.config import options, settings
 from sqmon.errors import SqmonError, shown
 from sqmon.health import status_file
-from sqmon.health.status_file import LifetimesStatus, MetricStatus, Status
+from sqmon.health.status_file import LifetimesStatus, MetricStatus, ProofStatus, Status
 from sqmon.storage.directory_lock import is_locked
 
 HEALTHY, DEGRADED, NOT_RUNNING = 0, 1, 2
@@ -144,8 +144,19 @@ def _show(status: Status, room: Room, *, healthy: bool, console: Console) -> Non
     if status.agent is not None:
         known = f"are read from {status.agent.positions}" if not status.agent.problem else f"are not known: {status.agent.problem}"
         console.print(Text(f"\nThe agent's positions {shown(known)}"))
+    if status.proof is not None:
+        console.print()
+        console.print(_proof(status.proof), soft_wrap=True)
     since = f"{_local(status.started):%Y-%m-%d %H:%M:%S %Z}"
     console.print(f"\nsqmon {status.version}, process {status.pid}, since {since}", highlight=False)
+
+
+def _proof(proof: ProofStatus) -> Text:
+    looked = f"{_local(proof.looked):%Y-%m-%d %H:%M:%S %Z}"
+    if not proof.proved:
+        return Text(shown(f"NOT PROVED in {proof.url}: {proof.problem} (asked at {looked})"), "red")
+    up_to = "for the segments that it was asked for" if proof.up_to is None else f"up to {_local(proof.up_to):%Y-%m-%d %H:%M:%S %Z}"
+    return Text(shown(f"Proved to be in {proof.url} {up_to} (asked at {looked}; {proof.unproved_lines:,} lines were on their way)"))
 
 
 def _table(status: Status) -> Table:

@@ -6,9 +6,12 @@ import argparse
 import datetime as dt
 import re
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Callable, Optional
+
+import msgspec
 
 from sqmon.cli import exit_codes, log_directories, loki_options, verify_view
 from sqmon.cli.console import Console
@@ -21,7 +24,11 @@ from sqmon.delivery.loki_client import LokiClient
 from sqmon.delivery.loki_queries import DEFAULT_SELECTOR, matchers_of
 from sqmon.delivery.verify import Verdict, verify
 from sqmon.delivery.verify_loki import LokiProof, LokiVerdict, Share
-from sqmon.errors import ConfigError, SqmonError
+from sqmon.delivery.verify_record import proof_of
+from sqmon.errors import ConfigError, SqmonError, shown
+from sqmon.storage import proof_file
+from sqmon.storage.proof_file import Proof
+from sqmon.storage.writer import reason_of
 
 
 def _share(text: str) -> Share:
@@ -74,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
         if len(directories) > 1:
             raise ConfigError(["--watch: proves one cluster; name it with --cluster"])
         changes, inspector = verify_view.Changes(console, as_json=args.json), Inspector()
-        return _watch(lambda: _looked(directories[0][1], inspector, proof, since_ns), args.watch, changes)
+        log_dir = directories[0][1]
+        record = _Record(log_dir, args.watch, whole=not since_ns)
+        return _watch(lambda: _looked(log_dir, inspector, proof, since_ns), args.watch, changes, record)
     if args.json:
         found = {name: _looked(log_dir, Inspector(), proof, since_ns) for name, log_dir in directories}
         for line in lines_of({name: verify_view.as_json(*each) for name, each in found.items()}):
@@ -130,7 +139,38 @@ def _looked(log_dir: Path, inspector: Inspector, proof: Optional[LokiProof], sin
     return verdict, proof.ask(verdict, since_ns=since_ns) if proof else None
 
 
-def _watch(look: Callable[[], Look], seconds: float, changes: verify_view.Changes) -> int:
+class _Record:
+    """The proof file in the log directory, as far as this user may write it."""
+
+    def __init__(self, log_dir: Path, every_s: float, *, whole: bool) -> None:
+        self._log_dir = log_dir
+        self._every_s = every_s
+        self._whole = whole
+        self._newest: Optional[Proof] = None
+        self._trouble = ""
+
+    def take(self, verdict: Verdict, in_loki: Optional[LokiVerdict]) -> None:
+        """Write what a look has found in Loki; a bundle has no service."""
+        if in_loki is not None and not self._log_dir.is_file():
+            self._write(proof_of(verdict, in_loki, looked_ns=time.time_ns(), every_s=self._every_s, whole=self._whole))
+
+    def close(self) -> None:
+        """Write that no further look is to be expected."""
+        if self._newest is not None:
+            self._write(msgspec.structs.replace(self._newest, ended=True))
+
+    def _write(self, proof: Proof) -> None:
+        self._newest, trouble = proof, ""
+        try:
+            proof_file.write(self._log_dir, proof)
+        except OSError as error:
+            trouble = f"{self._log_dir / proof_file.NAME}: can't be written, so the service won't know: {reason_of(error)}"
+        if trouble and trouble != self._trouble:
+            print(f"sqmon: {shown(trouble)}", file=sys.stderr)
+        self._trouble = trouble
+
+
+def _watch(look: Callable[[], Look], seconds: float, changes: verify_view.Changes, record: _Record) -> int:
     """Look again and again until a signal comes; return what the last look found."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     proved = False
@@ -144,6 +184,8 @@ def _watch(look: Callable[[], Look], seconds: float, changes: verify_view.Change
             else:
                 proved = _proved(*found)
                 changes.tell(*found)
+                record.take(*found)
             time.sleep(seconds)
     except KeyboardInterrupt:
+        record.close()
         return exit_codes.OK if proved else exit_codes.FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from typing import Iterable, Iterator, NamedTuple, Optional
 
+from sqmon.clock import utc_stamp
 from sqmon.delivery.drill_down import Difference
 from sqmon.delivery.local_lines import Lines, LocalLines
 from sqmon.delivery.loki_limits import Limits
@@ -30,6 +31,8 @@ class Finding(NamedTuple):
     """Where they were lost or are waiting, as in `read -> loki`; `written -> loki` when the agent may have read them or not."""
     fails: bool
     text: str
+    since: str = ""
+    """The `ts` of the first of them, "" where that is not known."""
 
 
 class Position(NamedTuple):
@@ -128,4 +131,5 @@ def _merged(parts: Iterable[tuple[Lines, str, str]]) -> list[tuple[Lines, str, s
 
 def _told(local: LocalLines, kind: str, lines: Lines, hop: str, *, fails: bool, text: str) -> Iterator[Finding]:
     for run_id, first, last in local.seqs(lines):
-        yield Finding(kind, run_id, first, last, hop, fails, text)
+        place = local.place(run_id, first)
+        yield Finding(kind, run_id, first, last, hop, fails, text, "" if place is None else utc_stamp(local.times[place]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
@@ -14,7 +14,7 @@ from sqmon.clock import stamp_ns
 from sqmon.config.metrics_file import RESERVED
 from sqmon.errors import SqmonError
 from sqmon.health.scrape_server import ScrapeServer
-from sqmon.health.status_file import MetricStatus
+from sqmon.health.status_file import MetricStatus, ProofStatus
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CLUSTER = ("cluster",)
@@ -29,6 +29,9 @@ class _Gauges(Collector):
     def __init__(self, place: tuple[str, ...]) -> None:
         self.metrics: dict[tuple[str, ...], Sequence[MetricStatus]] = {}
         """By the values of the labels in `place`."""
+        self.proofs: dict[tuple[str, ...], ProofStatus] = {}
+        """Likewise, where somebody looks."""
+        self._place = place
         self._labels = [*place, "target"]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -42,7 +45,20 @@ class _Gauges(Collector):
                 healthy.add_metric([*place, metric.name], metric.healthy)
                 if metric.last_success is not None:
                     success.add_metric([*place, metric.name], stamp_ns(metric.last_success) / 1e9)
-        yield from (buffer, healthy, success)
+        yield from (buffer, healthy, success, *self._of_proofs())
+
+    def _of_proofs(self) -> Iterator[GaugeMetricFamily]:
+        ok = GaugeMetricFamily("sqmon_proof_ok", "1 while nothing is wrong with what Loki has of the files", labels=self._place)
+        looked = GaugeMetricFamily("sqmon_proof_looked_timestamp_seconds", "When Loki was last asked", labels=self._place)
+        up_to = GaugeMetricFamily("sqmon_proof_up_to_timestamp_seconds", "Up to when every line was seen in Loki", labels=self._place)
+        lines = GaugeMetricFamily("sqmon_unproved_lines", "Lines of the files that were not seen in Loki", labels=self._place)
+        for place, proof in [*self.proofs.items()]:
+            ok.add_metric(place, proof.proved)
+            looked.add_metric(place, stamp_ns(proof.looked) / 1e9)
+            lines.add_metric(place, proof.unproved_lines)
+            if proof.up_to is not None:
+                up_to.add_metric(place, stamp_ns(proof.up_to) / 1e9)
+        yield from (ok, looked, up_to, lines)
 
 
 class PrometheusExporter:
@@ -120,13 +136,18 @@ class ClusterGauges:
         if listener is not None:
             listener(fields)
 
-    def on_status(self, metrics: Sequence[MetricStatus]) -> None:
-        """Show how the metrics are now."""
+    def on_status(self, metrics: Sequence[MetricStatus], proof: Optional[ProofStatus] = None) -> None:
+        """Show how the metrics are now, and what was found in Loki."""
         self._exporter.gauges.metrics[self._place] = metrics
+        if proof is None:
+            self._exporter.gauges.proofs.pop(self._place, None)
+        else:
+            self._exporter.gauges.proofs[self._place] = proof
 
     def forget(self) -> None:
         """Show no gauges of this cluster any more."""
         self._exporter.gauges.metrics.pop(self._place, None)
+        self._exporter.gauges.proofs.pop(self._place, None)
         for gauge in (self._exporter.config_ok, self._exporter.paused):
             if self._place:
                 gauge.remove(*self._place)

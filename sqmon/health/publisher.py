@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 from sqmon import __version__, logs
 from sqmon.clock import Clock, utc_stamp
 from sqmon.config.settings import Retention
-from sqmon.health.status_file import AgentStatus, LifetimesStatus, MetricStatus, RetentionStatus, Status, StatusFile
+from sqmon.health.status_file import AgentStatus, LifetimesStatus, MetricStatus, ProofStatus, RetentionStatus, Status, StatusFile
 from sqmon.side_thread import Crew, SideThread
 
 if TYPE_CHECKING:
@@ -54,12 +54,13 @@ class Publisher:
         *,
         agent: Optional[AgentStatus] = None,
         lifetimes: Optional[LifetimesStatus] = None,
+        proof: Optional[ProofStatus] = None,
         stopped: bool = False,
         removed: bool = False,
     ) -> None:
         """Publish how every metric is and what is wrong with the service itself; never waits, except for the last status, `stopped`."""
         if self._gauges is not None:
-            self._gauges.on_status(metrics)
+            self._gauges.on_status(metrics, proof)
             if removed:
                 self._gauges.forget()
         if self._file is None:
@@ -78,6 +79,7 @@ class Publisher:
             agent=agent,
             retention=self._retention,
             lifetimes=lifetimes,
+            proof=proof,
             metrics=metrics,
             end=self._generation,
         )

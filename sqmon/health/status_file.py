@@ -83,6 +83,19 @@ class LifetimesStatus(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is wrong now; "" when nothing is."""
 
 
+class ProofStatus(msgspec.Struct, kw_only=True):
+    """What `sqmon verify --watch` has found last of the directory in Loki."""
+
+    url: str
+    looked: str
+    """When; RFC 3339 in UTC, as is `up_to`."""
+    proved: bool
+    problem: str
+    up_to: Optional[str]
+    """The time up to which every line was seen."""
+    unproved_lines: int
+
+
 class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The whole service."""
 
@@ -103,6 +116,8 @@ class Status(msgspec.Struct, kw_only=True, omit_defaults=True):
     retention: Optional[RetentionStatus] = None
     lifetimes: Optional[LifetimesStatus] = None
     """None where --lifetimes is off."""
+    proof: Optional[ProofStatus] = None
+    """None where nobody looks."""
     metrics: list[MetricStatus] = []
     end: int
     """The generation again, as the sign that the whole status was written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from typing import Any, Iterable, Mapping, NamedTuple, Optional, Sequence
 
 from sqmon.config import catalogue
@@ -43,8 +44,15 @@ def renamed(metric: str, rows: Iterable[Row]) -> list[Row]:
 
 def server_seconds(value: object) -> Optional[int]:
     """Return a time of the server's clock as seconds since 1970 in the server's own zone, None for what is not a time."""
+    return _seconds_of_text(value) if isinstance(value, str) else _seconds(value)
+
+
+def _seconds(value: object) -> Optional[int]:
     found = moment(value)
     return None if found is None else int((found.replace(tzinfo=None, microsecond=0) - _EPOCH).total_seconds())
+
+
+_seconds_of_text = functools.lru_cache(maxsize=8192)(_seconds)  # the same texts come poll after poll
 
 
 def text_of(value: object) -> str:

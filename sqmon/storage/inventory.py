@@ -88,7 +88,7 @@ def take_stock(log_dir: Path, *, active: Collection[Path], positions: Optional[P
                 # While the segment itself is still there, it is the one that counts.
                 if not twice:
                     file = f"{stream}/{entry.name[: -len(ARCHIVED)]}"
-                    known = (Knowledge.READ, 0, 0)
+                    known = (Knowledge.PROVED if os.path.realpath(log_dir / file) in seen else Knowledge.READ, 0, 0)
                     found.append(Candidate(file, Path(entry.path), True, status.st_size, made, name.number, modified_ns, False, *known))
                 continue
             is_newest, newest = newest, False
@@ -105,8 +105,8 @@ def take_stock(log_dir: Path, *, active: Collection[Path], positions: Optional[P
 
 
 def informed(candidate: Candidate) -> Candidate:
-    """Return the candidate with what was known when it was compressed, if it is an archive."""
-    if not candidate.archived:
+    """Return the candidate with what was known when it was compressed, if it is an archive and no more has become known since."""
+    if not candidate.archived or candidate.knowledge is Knowledge.PROVED:
         return candidate
     knowledge, unread_bytes, _ = _noted(str(candidate.path), candidate.modified_ns)
     return candidate._replace(knowledge=knowledge, unread_bytes=unread_bytes)

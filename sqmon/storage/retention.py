@@ -114,13 +114,15 @@ def to_compress(
     positions: Optional[Positions],
     compressible: Callable[[str], bool],
     after_s: float,
+    proved: Collection[Path] = (),
 ) -> list[Candidate]:
     """Return the segments that are to be compressed now, the oldest first.
 
-    Those are the ones that were last written `after_s` ago (0 is all of them), those that the agent has read or, as far
-    as can be known, will have read by now, and when room is short those that `enforce` would delete next.
+    Those are the ones that were last written `after_s` ago (0 is all of them), those that are `proved`, those that the
+    agent has read or, as far as can be known, will have read by now, and when room is short those that `enforce` would
+    delete next.
     """
-    stock = take_stock(log_dir, active=active, positions=positions, proved=())
+    stock = take_stock(log_dir, active=active, positions=positions, proved=proved)
     short = stock.total - _PRESSURE * limits.max_bytes
     if limits.min_free_bytes:
         short = max(short, limits.min_free_bytes / _PRESSURE - _free_bytes(log_dir))
@@ -128,7 +130,7 @@ def to_compress(
     for each in sorted(stock.candidates, key=lambda each: (each.knowledge, each.made, each.number)):
         if each.archived or not compressible(each.file):
             continue
-        known = positions is not None and each.knowledge <= Knowledge.BEGUN
+        known = each.knowledge is Knowledge.PROVED or (positions is not None and each.knowledge <= Knowledge.BEGUN)
         if known or after_s <= 0 or now_ns - each.modified_ns >= after_s * 10**9 or short > 0:
             found.append(each)
             short -= each.size

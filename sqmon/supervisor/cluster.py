@@ -10,11 +10,11 @@ from sqmon.clock import Clock
 from sqmon.config.settings import Configuration
 from sqmon.errors import ConfigError
 from sqmon.health import status_file
-from sqmon.health.status_file import AgentStatus, MetricStatus
-from sqmon.storage.agent_positions import AgentFile
+from sqmon.health.status_file import MetricStatus
 from sqmon.supervisor.archivist import Archivist, Places
 from sqmon.supervisor.children import Children
 from sqmon.supervisor.cluster_checks import ClusterChecks
+from sqmon.supervisor.directory_status import agent_status, proof_status
 from sqmon.supervisor.forkserver import Forkserver
 from sqmon.supervisor.lifetimes_child import LifetimesChild
 from sqmon.supervisor.log_directory import LogDirectory
@@ -226,8 +226,8 @@ class Cluster:
     def _tell_health(self, *, stopped: bool = False, removed: bool = False) -> None:
         self._metrics = [self._journal.status(child) for child in self._children]
         lifetimes = self._lifetimes.status() if self._lifetimes is not None else None
-        agent = _agent_status(self._directory.agent)
-        self._health.tell(self._metrics, self._wrong(), agent=agent, lifetimes=lifetimes, stopped=stopped, removed=removed)
+        agent, proof = agent_status(self._directory.agent), proof_status(self._directory.proof)
+        self._health.tell(self._metrics, self._wrong(), agent=agent, lifetimes=lifetimes, proof=proof, stopped=stopped, removed=removed)
 
     def _wrong(self) -> list[str]:
         """Return what is wrong with anything but the metrics."""
@@ -240,7 +240,3 @@ class Cluster:
         with contextlib.suppress(ConfigError):
             return self.configuration.settings.connection.password.read()
         return None
-
-
-def _agent_status(agent: Optional[AgentFile]) -> Optional[AgentStatus]:
-    return None if agent is None else AgentStatus(positions=str(agent.path or ""), problem=agent.problem)

@@ -9,6 +9,7 @@ from sqmon.errors import SqmonError
 from sqmon.side_thread import Crew, SideThread
 from sqmon.storage.agent_positions import AgentFile
 from sqmon.storage.directory_lock import DirectoryLock
+from sqmon.storage.proof_file import Proof
 from sqmon.storage.writer import reason_of
 from sqmon.supervisor.event_stream import EventStream
 from sqmon.supervisor.sweeper import Sweeper
@@ -45,6 +46,11 @@ class LogDirectory:
     def agent(self) -> Optional[AgentFile]:
         """The positions file of the agent that reads the directory; None where that is not known yet, or none does."""
         return None if self._sweeper is None else self._sweeper.agent
+
+    @property
+    def proof(self) -> Optional[Proof]:
+        """What was last found of the directory in Loki; None where nobody looks."""
+        return None if self._sweeper is None else self._sweeper.proofs.shown
 
     def stop(self) -> None:
         """End the processes that work on the directory; `close` is to follow."""

@@ -15,6 +15,7 @@ from sqmon.storage.retention import Deleted, RetentionLimits, active_segments, e
 from sqmon.storage.steady_time import SteadyTime
 from sqmon.supervisor.archivist import Archivist, unread_fields
 from sqmon.supervisor.event_stream import EventStream
+from sqmon.supervisor.proofs import Proofs
 
 _EVERY_SECONDS = 30.0
 _SOON_SECONDS = 2.0  # after which a new seal makes a sweep begin, since its segment may be compressed
@@ -44,6 +45,7 @@ class Sweeper:
         self._archivist = archivist if retention.compress else None
         self.agent: Optional[AgentFile] = None
         """The agent's positions file, as the last sweep found it; None before the first, and in file-only mode."""
+        self.proofs = Proofs(output.log_dir, events, clock=clock)
         self._time: Optional[SteadyTime] = None
         self._next = self._soon = 0.0
         self._seals_told = 0
@@ -59,6 +61,7 @@ class Sweeper:
         """
         for _ in range(min(len(self._deleted), _EVENTS_AT_ONCE)):
             self._tell(self._deleted.popleft())
+        self.proofs.tell()
         if self._archivist is not None:
             self._archivist.look(now)
             if self._events.seals_told != self._seals_told:
@@ -87,10 +90,10 @@ class Sweeper:
         self._time = self._time or SteadyTime(self._clock, last_written_ns(log_dir))
         now_ns = self._time.now_ns()
         active = active_segments(log_dir, now_ns=now_ns, lifetime_s=self._output.options.max_age_s)
-        positions = self._positions()
+        positions, proved = self._positions(), self.proofs.look()
         archivist = self._archivist
         compressible = None if archivist is None else archivist.spares
-        deleted = enforce(log_dir, limits, active=active, now_ns=now_ns, positions=positions, compressible=compressible)
+        deleted = enforce(log_dir, limits, active=active, now_ns=now_ns, positions=positions, compressible=compressible, proved=proved)
         self._deleted.extend(deleted)
         if archivist is not None:
             due = to_compress(
@@ -101,6 +104,7 @@ class Sweeper:
                 positions=NOTHING_KNOWN if positions is None and self._retention.compress_after_s else positions,
                 compressible=archivist.takes,
                 after_s=self._retention.compress_after_s,
+                proved=proved,
             )
             self._due = archivist.sources(due)
         ended = self._clock.monotonic()

@@ -62,6 +62,8 @@ CASES = [
     Case("SqmonGap", {f"sqmon_gaps_total{{{LOCKS}}}": "0x4 1x16"}, fires=False),
     Case("SqmonDiskRefusesLines", {f"sqmon_buffer_bytes{{{LOCKS}}}": "0x15 8192x5"}, fires=True, value="8ki"),
     Case("SqmonDiskRefusesLines", {f"sqmon_buffer_bytes{{{LOCKS}}}": "0x10 8192x2 0x8"}, fires=False),
+    Case("SqmonNotProved", {f"sqmon_proof_ok{{{PLACE}}}": "1x15 0x5"}, fires=True, target=""),
+    Case("SqmonNotProved", {f"sqmon_proof_ok{{{PLACE}}}": "1x20"}, fires=False),
     Case("SqmonLoginPaused", {f"sqmon_logins_paused{{{PLACE}}}": "0x15 1x5"}, fires=True, target=""),
     Case("SqmonLoginPaused", {f"sqmon_logins_paused{{{PLACE}}}": "0x20"}, fires=False),
     Case("SqmonConfigRejected", {f"sqmon_config_ok{{{PLACE}}}": "1x15 0x5"}, fires=True, target=""),

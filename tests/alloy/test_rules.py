@@ -134,6 +134,7 @@ FIRES: dict[str, list[Case]] = {
     "SqmonDeletedUnread": [lambda: status().event("segment_deleted", "warning", file="a/b", reason="size", target="show_locks")],
     "SqmonDiskRefusesLines": [lambda: status().event("backlog", "error", target="show_locks", reason="No space left on device", bytes=100)],
     "SqmonDiskInTrouble": [lambda: status().event("disk_warning", "warning", target="show_locks", reason="may not survive a power loss")],
+    "SqmonNotProved": [lambda: status().event("proof", "warning", proved=False, reason="a/b is missing in Loki", unproved_lines=7)],
     "SqmonLoginPaused": [lambda: status().event("login_paused", "error", target="show_locks", reason="wrong password", until="")],
     "SqmonConfigRejected": [lambda: status().event("config_rejected", "error", file="m.json", problems="show_lock is no metric")],
 }
@@ -187,6 +188,7 @@ QUIET: dict[str, list[Case]] = {
     "SqmonDeletedUnread": [lambda: status().event("segment_deleted", file="a/b", reason="size", target="show_locks")],
     "SqmonDiskRefusesLines": [lambda: status().event("backlog", "info", target="show_locks", reason="over", bytes=0)],
     "SqmonDiskInTrouble": [lambda: status().event("disk_warning", "info", target="show_locks", reason="over")],
+    "SqmonNotProved": [lambda: status().event("proof", "info", proved=True, reason="", unproved_lines=0)],
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from sqmon.clock import stamp_ns
 from sqmon.simulator import Simulator
+from sqmon.storage.proof_file import Proof, ProofFile
 from tests.support.loki_schedules import segment
 from tests.support.loki_stand_in import LokiStandIn, serving
 from tests.support.program import command, ended, environment, service, wait_until
@@ -93,6 +96,13 @@ def test_lines_are_proved_to_be_in_loki(delivered: LokiStandIn, tmp_path: Path) 
     assert "s3cret" not in refused.stdout + refused.stderr
 
 
+def proof_of(tmp_path: Path) -> Proof:
+    """Return what a watch has left for the service."""
+    found = ProofFile(tmp_path / "logs").read()
+    assert found is not None
+    return found
+
+
 def test_watch_tells_what_changes(delivered: LokiStandIn, tmp_path: Path) -> None:
     """A line that is lost, Loki that goes away, and both coming back are told as they happen; SIGTERM ends it with the last verdict."""
     entries = delivered.streams[next(labels for labels in delivered.streams if "show_locks" in dict(labels)["filename"])]
@@ -112,11 +122,23 @@ def test_watch_tells_what_changes(delivered: LokiStandIn, tmp_path: Path) -> Non
                 wait_until(lambda: told()[2:] == [("not proved", "unknown")])
                 delivered.required = {}
                 entries.insert(1, lost)
+                unproved = proof_of(tmp_path)
                 wait_until(lambda: told()[3:] == [("unknown", "proved"), ("missing", "ok")])
+                wait_until(lambda: proof_of(tmp_path).proved)
                 process.terminate()
                 assert 0 == process.wait(10)
             finally:
                 process.kill()
+    proved = proof_of(tmp_path)
+    sealed = {file: sha256 for file, sha256 in proved.segments.items() if file.startswith("show_locks/")}
+
+    assert (False, 1, True) == (unproved.proved, unproved.unproved_lines, unproved.problem.endswith(".jsonl is missing in Loki"))
+    assert (True, 0, "", True) == (proved.proved, proved.unproved_lines, proved.problem, proved.ended)
+    assert {
+        f"show_locks/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "logs" / "show_locks").iterdir()
+    } == sealed
+    newest = max(json.loads(path.read_bytes().splitlines()[-1])["ts"] for path in segments(tmp_path / "logs"))
+    assert stamp_ns(newest) == proved.up_to_ns
 
 
 @pytest.mark.parametrize(

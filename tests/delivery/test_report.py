@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hashlib
 import html.parser
 import random
 import re
-from typing import Any, Optional
+import time
+from typing import Any, Iterator, Optional
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from sqmon.delivery.report.amounts import Course, Groups, Largest
 from sqmon.delivery.report.gathering import Gathering
 from sqmon.delivery.report.html import element
 from sqmon.delivery.report.page import MOST_BYTES, page
+from sqmon.delivery.report.times import Times, zone
 from sqmon.lifetimes.gaps import Gap
 from sqmon.lifetimes.lines import Line
 from sqmon.lifetimes.polls import Poll
@@ -101,7 +104,7 @@ def test_page_tells_who_waited_for_whom() -> None:
     waiting(site)
     text = " ".join(Reader(site.report(22)).texts)
 
-    assert "Statement 1 held up 1 other, for " in text
+    assert "Statement 1 held up 1 other, for at least " in text
     assert "2 waits for 1" in text
     assert "1 holds public.t (update)" in text
     assert re.search(r"blocked statements\s+· needs attention\s+1", text)
@@ -203,6 +206,42 @@ def test_gap_without_end_lasts_until_the_end_of_the_range() -> None:
     assert 3600 == found.polled["show_locks"].blind_s
 
 
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this host be in Berlin, where the summer of 2026 ended on 25 October."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("begin", "seconds", "expected"),
+    [
+        ("2026-10-23T10:30:00", 6 * 86400, ["10-24", "10-25", "10-26", "10-27", "10-28", "10-29"]),
+        ("2026-10-01T00:00:00", 30 * 86400, ["10-01", "10-05", "10-09", "10-13", "10-17", "10-21", "10-25", "10-29"]),
+        ("2026-11-24T10:29:58", 5, ["10:29:58", "10:29:59", "10:30:00", "10:30:01", "10:30:02", "10:30:03"]),
+        ("2026-11-24T10:20:00", 2400, ["10:20", "10:25", "10:30", "10:35", "10:40", "10:45", "10:50", "10:55", "11:00"]),
+        ("2026-11-24T20:20:00", 6 * 3600, ["11-24 21:00", "11-24 22:00", "11-24 23:00", "11-25 00:00", "11-25 01:00", "11-25 02:00"]),
+    ],
+)
+def test_ticks_are_round_local_times(begin: str, seconds: int, expected: list[str]) -> None:
+    """Ticks are round in local time, and days begin at midnight also when the clocks were changed between them."""
+    begin_ns = int(dt.datetime.fromisoformat(begin).astimezone().timestamp()) * 10**9
+
+    assert expected == [text for _, text in Times(begin_ns, begin_ns + seconds * 10**9).ticks()]
+
+
+@pytest.mark.usefixtures("berlin")
+def test_zone_of_the_page_is_named() -> None:
+    """A time shows which zone it is in, on either side of the change of the clocks."""
+    summer, winter = (int(dt.datetime(2026, month, 1, tzinfo=dt.timezone.utc).timestamp()) * 10**9 for month in (7, 12))
+
+    assert ["CEST (UTC+02:00)", "CET (UTC+01:00)"] == [zone(summer), zone(winter)]
+
+
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 1000)), min_size=1, max_size=60))
 def test_course_keeps_least_and_most(seen: list[tuple[int, int]]) -> None:
     """However long the time is, there are few spans, and each has the least and the most of what was seen in it."""
@@ -231,7 +270,7 @@ def test_largest_keeps_the_largest(sizes: list[int]) -> None:
 
 def test_groups_give_up_the_smaller_half() -> None:
     """When there are too many groups, the larger half stays, and the others are counted."""
-    groups: Groups[list[int]] = Groups(4, list, len)
+    groups: Groups[list[int]] = Groups(4, list, lambda group: (len(group),))
     for key, size in zip("abcd", (3, 1, 4, 2)):
         groups[key].extend([0] * size)
     groups["e"].append(0)

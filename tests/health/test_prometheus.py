@@ -18,7 +18,7 @@ import pytest
 from sqmon.errors import SqmonError
 from sqmon.health.prometheus import PrometheusExporter
 from sqmon.health.scrape_server import CONNECTIONS, ScrapeServer
-from sqmon.health.status_file import MetricStatus
+from sqmon.health.status_file import MetricStatus, ProofStatus
 from sqmon.simulator import Simulator
 from tests.support.loki import free_port
 from tests.support.program import QUICK, ended, service, wait_until
@@ -102,6 +102,25 @@ def test_removed_metric_has_no_gauge(exporter: PrometheusExporter) -> None:
     exporter.of("").on_status(healthy("kept"))
 
     assert [{"kept"}] * 3 == [targets(exporter.port, gauge) for gauge in gauges]
+
+
+def test_proof_has_gauges_while_somebody_looks(exporter: PrometheusExporter) -> None:
+    """What was found in Loki can be scraped, and nothing where nobody looks."""
+    proof = ProofStatus(
+        url="http://loki",
+        looked="2026-11-25T12:00:00.500000000Z",
+        proved=False,
+        problem="lost",
+        up_to="2026-11-25T11:00:00.000000000Z",
+        unproved_lines=7,
+    )
+    seen = []
+    for each in (None, proof):
+        exporter.of("").on_status(healthy("kept"), each)
+        seen.append({name: value for name, value in scrape(exporter.port).items() if "proof" in name or "unproved" in name})
+
+    looked, up_to = "sqmon_proof_looked_timestamp_seconds", "sqmon_proof_up_to_timestamp_seconds"
+    assert [{}, {"sqmon_proof_ok": 0.0, looked: 1795608000.5, up_to: 1795604400.0, "sqmon_unproved_lines": 7.0}] == seen
 
 
 def test_gauges_never_blink(exporter: PrometheusExporter) -> None:

@@ -524,3 +524,28 @@ def test_positions_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 
     assert (missing, None, f"{missing}: can't be read: No such file or directory") == find(tmp_path, missing)
     assert f"{other}: is no positions file of Alloy, Promtail or vlagent" == find(tmp_path, other).problem
+
+
+def test_proved_segments_go_first_and_are_compressed_at_once(tmp_path: Path) -> None:
+    """What was seen in Loki is compressed without waiting for anything, and is the first to be deleted, as a segment and as an archive."""
+    clock = FakeClock()
+    files = five_segments(tmp_path, clock=clock)
+    proved = [files[3], files[4]]
+    due = to_compress(
+        tmp_path,
+        ROOMY,
+        active=[],
+        now_ns=clock.now_ns,
+        positions=NOTHING_KNOWN,
+        compressible=lambda _: True,
+        after_s=1e12,
+        proved=proved,
+    )
+    seal = recounted(tmp_path, f"show_locks/{files[3].name}")
+    compress(tmp_path, Source(seal.file, seal.bytes, seal.sha256, Knowledge.UNKNOWN, seal.bytes, None), lambda: None)
+    total = sum(path.stat().st_size for path in (*segments(tmp_path), archive_of(files[3])))
+    limits = RetentionLimits(max_age_s=1e12, max_bytes=total - 1)
+    deleted = enforce(tmp_path, limits, active=[], now_ns=clock.now_ns, positions=NOTHING_KNOWN, proved=proved)
+
+    assert [f"show_locks/{path.name}" for path in proved] == [each.file for each in due]
+    assert [(files[3].name, Knowledge.PROVED, 0)] == [(each.file.partition("/")[2], each.knowledge, each.unread_bytes) for each in deleted]

@@ -76,6 +76,13 @@ ALERTS = (
         description="No line waits, but lines may not survive a power loss, or polls are late: {{ $labels.reason }}.",
     ),
     _alert(
+        "SqmonNotProved",
+        "warning",
+        _happened("proof", "reason", over="2h", level="warning"),
+        summary="lines of sqmon are not proved to be in Loki",
+        description="sqmon verify --watch says: {{ $labels.reason }}. sqmon verify --loki_url shows which lines, and where they were lost.",
+    ),
+    _alert(
         "SqmonLoginPaused",
         "critical",
         _happened("login_paused", "reason", over="15m"),

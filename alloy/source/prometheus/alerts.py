@@ -60,6 +60,14 @@ ALERTS = (
         lasting="1m",
     ),
     _alert(
+        "SqmonNotProved",
+        "warning",
+        f"{gauge('sqmon_proof_ok', JOB)} == 0",
+        summary="lines of sqmon are not proved to be in Loki",
+        description="`sqmon status` says why; `sqmon verify --loki_url` shows which lines, and where they were lost.",
+        panel="Not proved to be in Loki",
+    ),
+    _alert(
         "SqmonLoginPaused",
         "critical",
         f"{gauge('sqmon_logins_paused', JOB)} == 1",

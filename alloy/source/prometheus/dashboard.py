@@ -115,6 +115,30 @@ def prometheus() -> str:
                 ],
             ),
             Section(
+                "Proof",
+                [
+                    number(
+                        "Not proved to be in Loki",
+                        "1 while `sqmon verify --watch` finds something wrong in Loki, or looks no more.",
+                        PromQL(f"1 - {gauge('sqmon_proof_ok')}"),
+                        thresholds=above(1),
+                    ),
+                    course(
+                        "Age of the newest proof",
+                        "How long ago the newest line was written up to which all are proved to be in Loki.",
+                        PromQL(f"time() - {gauge('sqmon_proof_up_to_timestamp_seconds')}"),
+                        legend=series(),
+                        unit="s",
+                    ),
+                    course(
+                        "Lines not proved",
+                        "Lines of the files that were not seen in Loki, those on their way among them.",
+                        gauge("sqmon_unproved_lines"),
+                        legend=series(),
+                    ),
+                ],
+            ),
+            Section(
                 "Lines and the main process",
                 [
                     course("Lines per second", "Of each metric.", rate("sqmon_lines_total", "target"), legend=series("target")),

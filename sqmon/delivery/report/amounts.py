@@ -44,7 +44,7 @@ class Largest(Generic[T]):
 class Groups(Generic[T]):
     """What is known of each key. When there are too many, the smaller half goes and is counted."""
 
-    def __init__(self, most: int, make: Callable[[], T], size: Callable[[T], float]) -> None:
+    def __init__(self, most: int, make: Callable[[], T], size: Callable[[T], tuple[float, ...]]) -> None:
         self.left_out = 0
         """How many groups went; one that comes again is a new one."""
         self._most = most

@@ -18,6 +18,7 @@ _LANE = 52
 _ROW = 21
 _AXIS = 22
 _HELD_NS = 30 * 10**9  # for which a number is taken to stay, until it is seen again
+_CLOSEST_NS = 5 * 10**9
 _LABEL = 32  # characters beside a bar
 
 
@@ -84,6 +85,14 @@ def lanes(times: Times, shown: Sequence[Lane], gaps: Iterable[Gap]) -> Html:
             if gap.target in ("", lane.metric):
                 parts.append(_veil(times, gap, base - _LANE + 12, _LANE - 12))
     return _svg(height + _AXIS, "Over the time: " + ", ".join(lane.label for lane in shown), parts)
+
+
+def close_up(times: Times, rows: Sequence[Row]) -> Times:
+    """Return the part of the range in which the bars are, and a little around it."""
+    first = min(bar.earliest_ns for row in rows for bar in row.bars)
+    last = max(bar.latest_ns for row in rows for bar in row.bars)
+    margin = max(_CLOSEST_NS, (last - first) // 10)
+    return Times(max(times.begin_ns, first - margin), min(times.end_ns, last + margin))
 
 
 def bars(times: Times, rows: Sequence[Row], label: str) -> Html:

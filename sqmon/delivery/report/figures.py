@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NamedTuple
 
-from sqmon.clock import stamp_ns
 from sqmon.delivery.report.amounts import Largest
 from sqmon.lifetimes.lines import Line
 
@@ -14,10 +13,11 @@ _MOST_NAMES = 50
 
 
 class Phase(NamedTuple):
-    """A status of a statement, and since when it was seen."""
+    """A status of a statement, and the times when it was seen first and last."""
 
     status: str
     since_ns: int
+    until_ns: int
 
 
 class Run(NamedTuple):
@@ -28,9 +28,8 @@ class Run(NamedTuple):
 
     @property
     def queued_s(self) -> float:
-        """For how long polls saw it in the queue."""
-        ends = [*(phase.since_ns for phase in self.phases[1:]), stamp_ns(self.life["ended_before"] or self.life["ended_after"])]
-        return sum((end - phase.since_ns) / 1e9 for phase, end in zip(self.phases, ends) if phase.status.lower() == _QUEUED)
+        """For how long it was in the queue at least."""
+        return sum(max(0, phase.until_ns - phase.since_ns) / 1e9 for phase in self.phases if phase.status.lower() == _QUEUED)
 
 
 class StatementGroup:
@@ -82,8 +81,8 @@ class Polled:
 
 
 def lasted_s(life: Line) -> float:
-    """Return how long something lasted, at most where that is known and else at least, in seconds."""
-    return float(life["held_max_s"] if life["held_max_s"] is not None else life["held_min_s"] or 0.0)
+    """Return how long something lasted at least, in seconds."""
+    return float(life["held_min_s"] or 0.0)
 
 
 def count_name(names: Counter[str], name: object) -> None:

@@ -36,9 +36,9 @@ class Gathering:
         self.runs: Largest[Run] = Largest(100)
         self.queued: Largest[Run] = Largest(50)
         self.waits: Largest[Line] = Largest(_MOST_LIVES)
-        self.blockers: Groups[Blocker] = Groups(2000, Blocker, lambda blocker: blocker.waited_s)
-        self.statements: Groups[StatementGroup] = Groups(_MOST_GROUPS, StatementGroup, lambda group: group.total_s)
-        self.workers: Groups[Worker] = Groups(2000, Worker, lambda worker: worker.busy_s)
+        self.blockers: Groups[Blocker] = Groups(2000, Blocker, lambda blocker: (blocker.waited_s, blocker.waits.total))
+        self.statements: Groups[StatementGroup] = Groups(_MOST_GROUPS, StatementGroup, lambda group: (group.total_s, group.runs))
+        self.workers: Groups[Worker] = Groups(2000, Worker, lambda worker: (worker.busy_s, worker.statements))
         self.nodes: Largest[Line] = Largest(_MOST_LIVES)
         self.down: Largest[Line] = Largest(_MOST_LIVES)
         self.restarts: Largest[Line] = Largest(50)
@@ -46,7 +46,7 @@ class Gathering:
         self.licence: Mapping[str, Any] = {}
         self.licence_changes: Largest[Line] = Largest(50)
         self.gaps: Largest[Gap] = Largest(_MOST_LIVES)
-        self.polled: Groups[Polled] = Groups(1000, Polled, lambda polled: sum(polled.statuses.values()))
+        self.polled: Groups[Polled] = Groups(1000, Polled, lambda polled: (sum(polled.statuses.values()),))
         self.rows = 0
         """Rows of the metrics that were read."""
         self._told = Gaps()
@@ -191,13 +191,18 @@ class Gathering:
             return  # it has kept its status for a milestone more
         status = str(line.get("status") or "")
         phases = self._open.setdefault(key, [])
+        if event == "statement_status" and phases:
+            phases[-1] = phases[-1]._replace(until_ns=stamp_ns(line["changed_after"]))
+        since_ns = stamp_ns(line["began_before"] if event == "statement_seen" else line["changed_before"])
         if len(phases) < _MOST_PHASES:
-            phases.append(Phase(status, stamp_ns(line["began_before"] if event == "statement_seen" else line["changed_before"])))
+            phases.append(Phase(status, since_ns, since_ns))
         self._executing[key] = status.lower() not in _WAITING
 
     def _ended(self, line: Line, phases: list[Phase]) -> None:
         if not self._is_within(line):
             return
+        if phases:
+            phases[-1] = phases[-1]._replace(until_ns=stamp_ns(line["ended_after"]))
         run, seconds = Run(line, phases), lasted_s(line)
         queued_s = run.queued_s
         self.runs.add(seconds, run)

@@ -95,14 +95,14 @@ def cards(found: Gathering) -> list[Card]:
     listed = [
         Card(
             "longest lock",
-            in_words(lasted_s(longest_lock)) if longest_lock else "none",
+            f"over {in_words(lasted_s(longest_lock))}" if longest_lock else "none",
             f"{counted(found.locks.total, 'lock')}, at most {found.held.peak[0] if found.held.peak else 0:,.0f} at once",
             "warn" if longest_lock and lasted_s(longest_lock) > _LONG_S else "good",
         ),
         Card(
             "blocked statements",
             f"{found.waits.total:,}",
-            f"the longest for {in_words(lasted_s(longest_wait))}" if longest_wait else "none was seen waiting for a lock",
+            f"the longest for at least {in_words(lasted_s(longest_wait))}" if longest_wait else "none was seen waiting for a lock",
             "bad" if longest_wait else "good",
         ),
         Card(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Sequence
 
 from sqmon.config.typed_time import in_words
-from sqmon.delivery.report.charts import Bar, Lane, Row, bar_of, bars, lanes, legend
+from sqmon.delivery.report.charts import Bar, Lane, Row, bar_of, bars, close_up, lanes, legend
 from sqmon.delivery.report.figures import Blocker, Run
 from sqmon.delivery.report.gathering import Gathering
 from sqmon.delivery.report.html import Content, Html, element, joined
@@ -68,13 +68,16 @@ class Sections:
     def _blocker(self, number: str, blocker: Blocker) -> Html:
         waits = [*blocker.waits]
         total = blocker.waits.total
-        heading = f"Statement {number} held up {counted(total, 'other')}, for {in_words(blocker.waited_s)} together"
+        heading = f"Statement {number} held up {counted(total, 'other')}, for at least {in_words(blocker.waited_s)} together"
         end_ns = self._found.end_ns
         wanted = {name for wait in waits for name in str(wait.get("locked_object") or "").split(",")}
         held = [lock for lock in blocker.locks if lock.get("locked_object") in wanted]
         rows = [Row(f"{number} holds {object_name(lock)}", [bar_of(lock, "lock", self._title(lock), end_ns)]) for lock in held]
         rows += [
-            Row(f"{wait.get('statement_id')} waits for {wait.get('blocked_by')}", [bar_of(wait, "wait", self._title(wait), end_ns)])
+            Row(
+                f"{wait.get('statement_id')} waits for {_first_of(wait.get('blocked_by'))}",
+                [bar_of(wait, "wait", self._title(wait), end_ns)],
+            )
             for wait in waits
         ]
         said = [lock.get("statement") for lock in blocker.locks if lock.get("statement")]
@@ -87,13 +90,13 @@ class Sections:
                     f"{wait.get('statement_id')} of {wait.get('username') or 'an unknown user'}",
                     self._times.span(wait["began_after"], wait["began_before"]),
                     between(wait["held_min_s"], wait["held_max_s"]),
-                    str(wait.get("locked_object") or ""),
+                    ", ".join(str(wait.get("locked_object") or "").split(",")),
                     self._sql.whole(wait.get("statement")),
                 ]
                 for wait in waits
             ],
         )
-        chart = element("figure", bars(self._times, rows, heading))
+        chart = element("figure", bars(close_up(self._times, rows), rows, heading))
         return joined(element("h3", heading), text, chart, listed, left_out(blocker.waits.left_out, "shorter wait", "shorter waits"))
 
     def locks(self) -> Html:
@@ -156,7 +159,7 @@ class Sections:
             ]
             for key, group in shown
         ]
-        columns = [Column("statement", "sql"), Column("seen", "number"), Column("together", "number"), Column("longest", "number")]
+        columns = [Column("statement", "sql"), Column("seen", "number"), Column("at least", "number"), Column("longest", "number")]
         columns += [
             Column("in the queue", "number"),
             Column("blocked", "number"),
@@ -165,7 +168,10 @@ class Sections:
             Column("hash", "time"),
         ]
         left = len(groups) - len(shown) + self._found.statements.left_out
-        return joined(table(columns, rows), left_out(left, "statement that took less time", "statements that took less time"))
+        note = element(
+            "p", "Times are how long the runs took at least, together and the longest of them, and how long they queued together."
+        )
+        return joined(note, table(columns, rows), left_out(left, "statement that took less time", "statements that took less time"))
 
     def longest(self) -> Html:
         """Return the runs that lasted longest and those that queued longest, with their statuses as bars."""
@@ -200,11 +206,13 @@ class Sections:
 
     def _run(self, run: Run) -> Row:
         whole = bar_of(run.life, "run", self._title(run.life), self._found.end_ns)
-        drawn: list[Bar] = [whole._replace(begun_ns=whole.over_ns + 1)] if whole.latest_ns > whole.earliest_ns else []
-        ends = [*(phase.since_ns for phase in run.phases[1:]), whole.over_ns]
-        for phase, end_ns in zip(run.phases, ends):
-            title = f"{phase.status} {in_words(max(0, end_ns - phase.since_ns) / 1e9)}; {whole.title}"
-            drawn.append(Bar(_KINDS.get(phase.status.lower(), "run"), title, phase.since_ns, phase.since_ns, end_ns, end_ns))
+        drawn = [whole._replace(begun_ns=whole.latest_ns + 1)]  # pale, below what is certain
+        for phase in run.phases:
+            seconds = max(0, phase.until_ns - phase.since_ns) / 1e9
+            title = f"{phase.status} for at least {in_words(seconds)}; {whole.title}"
+            drawn.append(
+                Bar(_KINDS.get(phase.status.lower(), "run"), title, phase.since_ns, phase.since_ns, phase.until_ns, phase.until_ns)
+            )
         return Row(f"{run.life.get('statement_id')} {run.life.get('username') or ''} · {self._sql.brief(run.life.get('statement'))}", drawn)
 
     def _held(self, life: Line) -> str:
@@ -221,3 +229,9 @@ class Sections:
         who = f"statement {life.get('statement_id')} of {life.get('username') or 'an unknown user'}"
         what = f"{life.get('lock_mode') or ''} {life.get('locked_object') or ''}".strip()
         return f"{who}{': ' if what else ''}{what}; began {began}, {ended}; {self._held(life)}"
+
+
+def _first_of(numbers: object) -> str:
+    """Return the first of the statements in the way, and how many more there are."""
+    first, *more = str(numbers).split(",")
+    return f"{first} and {len(more)} more" if more else first

@@ -38,7 +38,7 @@ caption { text-align: left; font-size: .85rem; padding-bottom: .3rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--grid); }
 th { font-weight: 600; color: var(--quiet); border-bottom-color: var(--line); white-space: nowrap; }
 td.number, th.number { text-align: right; white-space: nowrap; padding-right: 1.6rem; }
-td.time { white-space: nowrap; } td.span { min-width: 9.5rem; }
+td.time, td.time code { white-space: nowrap; } td.span { min-width: 11rem; }
 td.sql { min-width: 16rem; } code, pre { font-family: ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; font-size: .82rem;
   white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; } summary { cursor: pointer; } details pre { padding: .5rem 0; }
 .flag { color: var(--wait); font-weight: 600; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import Optional
 
 from sqmon.clock import stamp_ns
@@ -51,13 +52,19 @@ class Times:
     def ticks(self) -> list[tuple[int, str]]:
         """Return round local times within the range, with their texts."""
         step = next((each for each in _STEPS_S if self.seconds / each <= _MOST_TICKS), 0)
-        if not step:
-            step = -(-int(self.seconds) // (_MOST_TICKS * _DAY_S)) * _DAY_S
-        form = "%H:%M:%S" if step < _MINUTE_S else "%H:%M" if self._day else "%m-%d %H:%M" if step < _DAY_S else "%m-%d"
+        if not step or step >= _DAY_S:
+            return self._days(max(1, math.ceil(self.seconds / _DAY_S / _MOST_TICKS)))
+        form = "%H:%M:%S" if step < _MINUTE_S else "%H:%M" if self._day else "%m-%d %H:%M"
         midnight = local(self.begin_ns).replace(hour=0, minute=0, second=0, microsecond=0)
-        first = int(midnight.timestamp())
-        places = range(first, int(self.end_ns // 10**9) + 1, step)
-        return [(each * 10**9, f"{local(each * 10**9):{form}}") for each in places if each * 10**9 >= self.begin_ns]
+        places = (each * 10**9 for each in range(int(midnight.timestamp()), self.end_ns // 10**9 + 1, step))
+        return [(ns, f"{local(ns):{form}}") for ns in places if ns >= self.begin_ns]
+
+    def _days(self, step: int) -> list[tuple[int, str]]:
+        """Return midnights, so many days apart; not all days have 24 hours."""
+        first, last = local(self.begin_ns).date(), local(self.end_ns).date()
+        days = (first + dt.timedelta(days=each) for each in range(0, (last - first).days + 1, step))
+        midnights = ((int(dt.datetime.combine(day, dt.time()).astimezone().timestamp()) * 10**9, f"{day:%m-%d}") for day in days)
+        return [(ns, text) for ns, text in midnights if ns >= self.begin_ns]
 
 
 def local(ns: int) -> dt.datetime:
