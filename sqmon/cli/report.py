@@ -9,18 +9,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable
 
 from sqmon.cli import exit_codes
-from sqmon.clock import stamp_ns, utc_stamp
-from sqmon.config import options, settings
-from sqmon.config.typed_time import bounds_of, typed_time
+from sqmon.clock import utc_stamp
+from sqmon.config import converters, options, settings
+from sqmon.config.typed_time import bounds_of, nanoseconds, typed_time
 from sqmon.delivery.report.gathering import Gathering
 from sqmon.delivery.report.page import page
 from sqmon.delivery.report.reading import gathered
 from sqmon.delivery.report.times import local
 from sqmon.errors import SqmonError, shown
 from sqmon.records.sql_columns import REWRITE
+from sqmon.storage.file_sources import source_at
 from sqmon.storage.writer import reason_of
 
 OPTIONS = {
@@ -34,7 +35,11 @@ _EVERY_SECONDS = 0.5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the directory, the range and the file; none of it comes from the environment."""
     parser.add_argument(
-        "path", nargs="?", type=Path, metavar="PATH", help="directory of a service, a copy of it, or a bundle (default: where a service is)"
+        "path",
+        nargs="?",
+        type=converters.path,
+        metavar="PATH",
+        help="directory of a service or a copy of it, a bundle, or the file of --log_file_path (default: where a service writes)",
     )
     time = "as 03:12, 'yesterday 02:00', 2026-11-24T02:00 or -15m"
     parser.add_argument(
@@ -46,29 +51,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report, and say where it is."""
-    log_dir = args.path or settings.log_dir_to_read()
+    source = source_at(args.path or settings.log_dir_to_read())
     now = dt.datetime.now().astimezone()
     since, until = bounds_of(args.since, args.until, now)
     found = gathered(
-        log_dir,
-        _ns(since),
-        _ns(until) if args.until else None,
-        now_ns=_ns(now) or 0,
+        source,
+        nanoseconds(since) if since else None,
+        nanoseconds(until) if args.until else None,
+        now_ns=nanoseconds(now),
         progress=_progress() if sys.stderr.isatty() else _quiet,
     )
-    text = page(found, source=str(log_dir), sql=args.sql, rewrite=REWRITE[args.sql], made_ns=_ns(now) or 0)
+    text = page(found, source=source.name, sql=args.sql, rewrite=REWRITE[args.sql], made_ns=nanoseconds(now))
     if args.output == "-":
         sys.stdout.write(text)
         return exit_codes.OK
     file = Path(args.output or f"sqmon-report-{local(found.begin_ns):%Y%m%dT%H%M}-{local(found.end_ns):%Y%m%dT%H%M}.html")
     _write(file, text)
-    told = f"{file}: {len(text.encode()) / 1e6:.1f} MB, {found.rows:,} rows from {log_dir}, SQL text {args.sql}"
+    told = f"{file}: {len(text.encode()) / 1e6:.1f} MB, {found.rows:,} rows from {source.name}, SQL text {args.sql}"
     print(f"\r\033[K{shown(told)}" if sys.stderr.isatty() else shown(told), file=sys.stderr)
     return exit_codes.OK
-
-
-def _ns(moment: Optional[dt.datetime]) -> Optional[int]:
-    return None if moment is None else stamp_ns(f"{moment.astimezone(dt.timezone.utc):%Y-%m-%dT%H:%M:%S.%f}000Z")
 
 
 def _quiet(_: Gathering) -> None:

@@ -74,6 +74,7 @@ def test_everything_is_in_its_place(root: Path) -> None:
         "usr/bin/sqmon",
         "usr/lib/sqmon/bin/sqmon",
         "usr/lib/systemd/system/sqmon.service",
+        "usr/lib/systemd/system/sqmon-verify.service",
         "usr/lib/systemd/system/sqmon@.service",
         "usr/lib/sysusers.d/sqmon.conf",
         "usr/lib/tmpfiles.d/sqmon.conf",

@@ -284,7 +284,7 @@ complete -c sqmon -n '_shtab_sqmon_using report' -s o -l output -xka "(__fish_co
 complete -c sqmon -n '_shtab_sqmon_using report' -l since -x -d 'beginning of the range, as 03:12, '"'"'yesterday 02:00'"'"', 2026-11-24T02:00 or -15m (default: the oldest event)'
 complete -c sqmon -n '_shtab_sqmon_using report' -l until -x -d 'end of the range, likewise (default: the newest event)'
 complete -c sqmon -n '_shtab_sqmon_using report' -l sql -xka "full masked none" -d 'what is shown of SQL text: full, masked or none (default: masked)'
-complete -c sqmon -n '_shtab_sqmon_using report; and test $_shtab_sqmon_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'directory of a service, a copy of it, or a bundle (default: where a service is)'
+complete -c sqmon -n '_shtab_sqmon_using report; and test $_shtab_sqmon_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'directory of a service or a copy of it, a bundle, or the file of --log_file_path (default: where a service writes)'
 complete -c sqmon -n '_shtab_sqmon_using; and test $_shtab_sqmon_npos -eq 0' -a scrub -d 'show what masking leaves of the SQL text in a file, before and after'
 complete -c sqmon -n '_shtab_sqmon_using scrub' -s h -l help -d 'show this help message and exit'
 complete -c sqmon -n '_shtab_sqmon_using scrub' -l sql -xka "full masked none" -d 'what is left of SQL text: full, masked or none (default: masked)'

@@ -90,3 +90,8 @@ def count_name(names: Counter[str], name: object) -> None:
     text = str(name or "")
     if text in names or len(names) < _MOST_NAMES:
         names[text] += 1
+
+
+def key_of(line: Line) -> tuple[Any, ...]:
+    """Return what identifies the statement of a line."""
+    return line.get("statement_id"), line.get("statement_start_time")

@@ -6,7 +6,7 @@ from typing import Any, Mapping, Optional
 
 from sqmon.clock import stamp_ns
 from sqmon.delivery.report.amounts import Course, Groups, Largest
-from sqmon.delivery.report.figures import Blocker, Phase, Polled, Run, StatementGroup, Worker, count_name, lasted_s
+from sqmon.delivery.report.figures import Blocker, Phase, Polled, Run, StatementGroup, Worker, count_name, key_of, lasted_s
 from sqmon.lifetimes import licence, locks, nodes
 from sqmon.lifetimes.gaps import Gap, Gaps
 from sqmon.lifetimes.lines import Line
@@ -48,7 +48,6 @@ class Gathering:
         self.gaps: Largest[Gap] = Largest(_MOST_LIVES)
         self.polled: Groups[Polled] = Groups(1000, Polled, lambda polled: (sum(polled.statuses.values()),))
         self.rows = 0
-        """Rows of the metrics that were read."""
         self._told = Gaps()
         self._open: dict[tuple[Any, ...], list[Phase]] = {}
         self._executing: dict[tuple[Any, ...], bool] = {}
@@ -167,14 +166,14 @@ class Gathering:
         if event == "lock_held":
             self._lock(line)
         elif event == "statement_status":
-            self._ended(line, self._open.get(_key(line), []))
+            self._ended(line, self._open.get(key_of(line), []))
         elif event == "statement_blocked":
             self._waited(line)
         elif event == "node_up":
             self.nodes.add(line["began_before"], line)
 
     def _statement(self, event: str, line: Line) -> None:
-        key = _key(line)
+        key = key_of(line)
         if event == "statement_blocked":
             self._blocked.add(key)
             self._blocker_of(line)  # its lock may be released in the poll that ends the wait, and is told first
@@ -247,7 +246,3 @@ class Gathering:
 
     def _is_within(self, line: Line) -> bool:
         return line["ended_before"] is None or stamp_ns(line["ended_before"]) >= self._since_ns
-
-
-def _key(line: Line) -> tuple[Any, ...]:
-    return line.get("statement_id"), line.get("statement_start_time")
