@@ -5,7 +5,7 @@ import sys
 
 
 def _leave_working_directory() -> None:
-    """Import nothing from the working directory, which `-m` puts first on `sys.path`: whoever may write there could run code.
+    """Import nothing from the working directory, which `-m` puts first on `sys.path`: anybody who may write there could run code.
 
     Where sqmon itself comes from there, as in a checkout that isn't installed, the directory goes to the end instead: it can then add
     modules but hide none. Before this has run, only what the interpreter has imported at its start may be used.

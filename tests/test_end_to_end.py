@@ -337,7 +337,7 @@ def hang(simulator: Simulator, metric: str = "get_license_info") -> None:
 
     def waits() -> bool:
         stats = simulator.stats()
-        # Since the fault is in force, whoever has been promised a row and has not got it does not get it.
+        # While the fault is in force, a client that was promised a row does not get it.
         return bool(stats["statements"].get(metric, 0) > stats["rows_served"].get(metric, 0))
 
     wait_until(waits)

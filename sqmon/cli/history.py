@@ -86,7 +86,7 @@ def as_json(kind: str, found: Found, gaps: Sequence[Gap]) -> dict[str, Any]:
 
 
 def _wanted_of(args: argparse.Namespace) -> Callable[[str, Line], bool]:
-    """Return what decides whether a lifetime is to be shown; the waits for a lock are shown with it, whoever waits."""
+    """Return what decides whether a lifetime is to be shown; the waits for a lock are shown with it, filtered or not."""
 
     def kept(kind: str, life: Line) -> bool:
         if kind == "waits":

@@ -75,7 +75,7 @@ def _clusters(directory: Path) -> dict[str, Path]:
     try:
         found = sorted(path for path in directory.iterdir() if path.name != ARCHIVE and _is_of_a_service(path))
     except OSError:
-        return {}  # whoever reads a directory that can't be listed says so
+        return {}  # the command that reads it says so
     return {path.name: path for path in found}
 
 

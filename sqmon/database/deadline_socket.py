@@ -182,7 +182,7 @@ class GuardedSocket(ReadAhead):
         self._raw.close()
 
     def shut(self) -> None:
-        """Close the socket, and wake whoever is blocked in it."""
+        """Close the socket, and wake the thread that is blocked in it."""
         with contextlib.suppress(OSError):
             self._raw.shutdown(socket.SHUT_RDWR)
         self._raw.close()

@@ -42,7 +42,7 @@ _decode = msgspec.msgpack.Decoder(Answer).decode
 
 
 class Order(NamedTuple):
-    """One process to be forked. The descriptors belong to whoever has received the order."""
+    """One process to be forked. The receiver of the order owns the descriptors."""
 
     number: int
     pipe: int

@@ -1,9 +1,9 @@
 """The note of a pause after a refused login, which outlasts the service so that its next start observes the pause.
 
-systemd restarts a service that fails every ten seconds, and five refused logins lock the role. Whoever was refused, the probe of the
-start-up checks or a worker, writes the note itself: it knows the password that it used, and a slow disk holds only a process that is
-about to end. The note does not contain the password, only one byte of a slow digest. A changed password is recognised by it in 255 cases
-of 256; whoever reads the note can confirm no guess with it.
+systemd restarts a service that fails every ten seconds, and five refused logins lock the role. The process that was
+refused, be it the probe of the start-up checks or a worker, writes the note itself: it knows the password that it used, and a slow disk
+holds up only a process that is about to end. The note does not contain the password, only one byte of a slow digest. A changed password is
+recognised by it in 255 cases of 256, and no reader of the note can confirm a guess with it.
 """
 
 from __future__ import annotations

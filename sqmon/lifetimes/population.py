@@ -61,7 +61,7 @@ class Population:
     """The members of one metric. A repeated key counts: the second row of a key is a member of its own, its number ends the key."""
 
     def __init__(self, patience: int = 1) -> None:
-        """Whoever is absent from `patience` successive polls is gone, and was so in the first of them."""
+        """A member that is absent from `patience` successive polls is gone since the first of them."""
         self.members: dict[Key, Member] = {}
         self.poll: Optional[Poll] = None
         """The newest poll, without its rows."""

@@ -163,7 +163,7 @@ def _manifest(file: BinaryIO, path: Path) -> Manifest:
             content = data.read(head.size) if wanted else b""
         manifest = msgspec.json.decode(content, type=Manifest)
     except (zstandard.ZstdError, tarfile.TarError, ValueError):
-        raise SqmonError(f"{path}: is no bundle of sqmon, or its beginning is damaged") from None
+        raise SqmonError(f"{path}: is not a bundle of sqmon, or its beginning is damaged") from None
     if manifest.format > FORMAT:
         raise SqmonError(f"{path}: was made by sqmon {manifest.sqmon}, and this is too old to read it")
     return manifest

@@ -89,7 +89,7 @@ class Terminal:
         self._write("\033[2J")
 
     def copy(self, text: str) -> None:
-        """Hand a text to the clipboard of whoever sits at the terminal, who may not have allowed that (OSC 52)."""
+        """Put a text into the clipboard of the user at the terminal (OSC 52); many terminals need to be allowed to."""
         self._write(f"\033]52;c;{base64.b64encode(text.encode()).decode()}\a")
 
     def keys(self, timeout: Optional[float]) -> list[str]:

@@ -128,7 +128,7 @@ def piped(out: Path) -> str:
 
 
 def other_list(out: Path) -> str:
-    """Put a file of that name there that is no list of ours."""
+    """Put a file of that name there that is not one of our lists."""
     (out / "SHA256SUMS").write_text("see below\n", "utf-8")
     return "SHA256SUMS"
 

@@ -128,7 +128,7 @@ def test_terminal_is_given_back_when_it_is_told_to_end(log_dir: Path) -> None:
 
 
 def test_terminal_is_lent_to_the_shell_meanwhile(log_dir: Path) -> None:
-    """Stopped, the terminal is the shell's; continued, the frame is there again, whoever stopped it."""
+    """While it is stopped, the terminal is the shell's; when it continues, the frame is there again, whatever had stopped it."""
     with on_terminal("top", "--log_dir", str(log_dir), cwd=log_dir.parent) as top:
         top.wait_for(lambda screen: "[1 workers" in screen)
         top.press(" ")

@@ -48,7 +48,7 @@ def test_password_is_shown_nowhere() -> None:
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_file_is_read_at_each_login(tmp_path: Path, end: str) -> None:
-    """The file is read at each login and not before; its line end is no part of the password, blanks are."""
+    """The file is read at each login and not before; its line end is not part of the password, blanks are."""
     path = tmp_path / "password"
     source = PasswordSource(file=path)
     path.write_bytes(b" one " + end.encode())

@@ -206,7 +206,7 @@ def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
     head.size = 1 << 40
     path.write_bytes(zstandard.compress(head.tobuf() + b"\0" * (1 << 27)))
     tracemalloc.start()
-    with pytest.raises(SqmonError, match="is no bundle of sqmon"):
+    with pytest.raises(SqmonError, match="is not a bundle of sqmon"):
         source_at(path)
     assert tracemalloc.get_traced_memory()[1] < 80 << 20
     tracemalloc.stop()

@@ -284,7 +284,7 @@ def test_certificate_is_checked(site: Site, certificate: Path) -> None:
     "url", ["localhost:3100", "ftp://loki", "http://", "http://loki:port", "http://ann:s3cret@loki", "http://loki/?a=b"]
 )
 def test_url_that_is_none_is_refused(url: str) -> None:
-    """What is no URL of a Loki is refused before anything is sent, and a login in it is not repeated."""
+    """A URL that is not that of a Loki is refused before anything is sent, and a login in it is not repeated."""
     with pytest.raises(ConfigError, match="--loki_url") as refused:
         LokiClient(Access(url))
     assert "s3cret" not in str(refused.value)

@@ -26,7 +26,7 @@ def output(request: pytest.FixtureRequest, tmp_path: Path) -> Output:
 
 
 def test_pause_stands_for_the_next_start(output: Output) -> None:
-    """Whoever asks next is told until when no login is tried, why, and what to remove; after that nothing stands."""
+    """The next start is told until when no login is tried, why, and what to remove; after that time nothing stands."""
     clock = FakeClock()
     LoginPause(TO, output).begin("wrong", "wrong password", clock.time_ns())
     clock.advance(PAUSE_SECONDS - 1)

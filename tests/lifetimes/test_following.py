@@ -133,7 +133,7 @@ def test_lines_whose_polls_are_gone_hold_nothing_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["{}", '{"ts":"x","event":"state"}', "[1]", "nonsense"])
 def test_lines_of_somebody_else_are_passed_over(tmp_path: Path, damage: str) -> None:
-    """What is no line of lifetimes changes nothing."""
+    """A line that is not one of lifetimes changes nothing."""
     Files(tmp_path).poll(RUNS[0], 1, 0.0, 7)
     written = Written(tmp_path)
     written.go_on()

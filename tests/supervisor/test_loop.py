@@ -194,7 +194,7 @@ structlog msgspec pysqream ping numpy pyarrow thrift packaging rich watchdog pro
 
 @pytest.mark.parametrize("how", ["command", "module"])
 def test_nothing_is_imported_from_the_working_directory(simulator: Simulator, tmp_path: Path, how: str) -> None:
-    """Whoever may write there could otherwise run code with the service's rights: in the supervisor, the forkserver or a worker."""
+    """Anybody who may write there could otherwise run code with the service's rights: in the supervisor, the forkserver or a worker."""
     mark = tmp_path / "imported"
     hostile = f"import os; os.close(os.open({str(mark)!r}, os.O_CREAT | os.O_WRONLY)); raise RuntimeError(__name__)\n"
     for name in IMPORTED.split():

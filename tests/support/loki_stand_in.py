@@ -46,7 +46,7 @@ class Stored:
 
 
 class Bulk(NamedTuple):
-    """A stream too large for memory, known by its figures; whoever asks for it asks for all of it."""
+    """A stream too large for memory, known by its figures; a query for it asks for all of it."""
 
     lines: int
     bytes: int
@@ -428,7 +428,7 @@ class _Server(http.server.ThreadingHTTPServer):
         self.loki = loki
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever asks may go away at any time."""
+        """The client may go away at any time."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
