@@ -224,7 +224,7 @@ def test_what_is_no_bundle_is_refused_in_a_line(tmp_path: Path) -> None:
         archive.write(msgspec.structs.replace(manifest, format=2, files=[], sqmon="9.0"), mtime=1)
         archive.publish()
     (tmp_path / "c").write_text("text", "utf-8")
-    for name, words in [("a.tar.zst", "is no bundle"), ("b.tar.zst", "was made by sqmon 9.0"), ("c", "is neither the directory")]:
+    for name, words in [("a.tar.zst", "is not a bundle"), ("b.tar.zst", "was made by sqmon 9.0"), ("c", "is neither the directory")]:
         said = ended("verify", name, cwd=tmp_path)
         assert (1, "", 1) == (said.code, said.stdout, said.stderr.count("\n"))
         assert words in said.stderr
