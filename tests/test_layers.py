@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "sqmon"
 
 DIRECTION = """
-errors clock result side_thread interpreter
+errors clock result side_thread interpreter words
 stdio
 logs config
 database records health

@@ -28,6 +28,7 @@ from sqmon.storage.reader import StreamReader, segments
 from sqmon.top.event_log import EVENTS
 from sqmon.top.recording import Recording
 from sqmon.top.session import Session
+from sqmon.words import counted
 
 _CONTENTION = 0.3
 """The share of statements that want the same lock, so that there is somebody to wait for."""
@@ -92,7 +93,7 @@ def demonstrate(directory: Path, seconds: Optional[float], console: Console) -> 
         raise SqmonError(f"the service ended with exit code {ended_by_itself}: {log[-1] if log else 'it said nothing'}")
     console.print()
     for metric, (count, records) in polls.counts.items():
-        console.print(f"{metric}: {count} polls, {records} records", highlight=False)
+        console.print(f"{metric}: {counted(count, 'poll')}, {counted(records, 'record')}", highlight=False)
     console.print("\nThe files, one JSON object a line:", highlight=False)
     for path in _files(directory):
         if path not in before:
@@ -127,7 +128,7 @@ class Polls:
             if event["event"] == "poll" and event["target"] in self.counts and event["status"] != "skipped":
                 count, records = self.counts[event["target"]]
                 self.counts[event["target"]] = count + 1, records + event.get("rows", 0)
-                self._print(console, event, f"{event.get('rows', 0)} rows, {event.get('duration_ms', 0):.1f} ms")
+                self._print(console, event, f"{counted(event.get('rows', 0), 'row')}, {event.get('duration_ms', 0):.1f} ms")
             elif event["level"] != "info":
                 self._print(console, event, str(event.get("reason") or event.get("text") or ""))
         return all(count for count, _ in self.counts.values())

@@ -7,6 +7,7 @@ from typing import Any, Callable, Mapping
 
 from sqmon.clock import stamp_ns
 from sqmon.config.typed_time import in_words
+from sqmon.words import counted
 
 Event = Mapping[str, Any]
 
@@ -95,7 +96,7 @@ def _reloaded(event: _Fields) -> str:
 
 
 def _count(event: _Fields, name: str, what: str) -> str:
-    return f"{event[name]} {what}{'' if event.number(name) == 1 else 's'}"
+    return counted(event.number(name), what)
 
 
 def _mib(event: _Fields, name: str) -> str:
@@ -121,6 +122,10 @@ _SENTENCES: Mapping[str, Callable[[_Fields], str]] = {
     "chain_head": lambda e: f"the newest seal is {e['head'][:16]}…",
     "segment_deleted": lambda e: f"{e['file']} was deleted for its {e['reason'].replace('_', ' ')}, {_mib(e, 'bytes')}{_unread(e)}",
     "segment_archived": lambda e: f"{e['file']} was compressed from {_mib(e, 'bytes')} to {_mib(e, 'compressed_bytes')}{_unread(e)}",
+    "segment_verified": lambda e: f"{e['file']} was found in Loki, every line of it",
+    "proof": lambda e: (
+        f"Loki can't be proved to have every line: {e['reason']}" if e["reason"] else f"Loki has every line up to {e.time('up_to')}"
+    ),
     "archive_failed": lambda e: f"{e['file'] or 'segments'} could not be compressed: {e['reason']}",
     "backlog": lambda e: _over(e, f"the disk accepts no lines, {_mib(e, 'bytes')} wait", "the disk accepts lines again"),
     "disk_warning": lambda e: _over(e, "the disk is in trouble", "the trouble with the disk is over"),

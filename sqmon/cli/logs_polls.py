@@ -18,6 +18,7 @@ from sqmon.errors import shown
 from sqmon.lifetimes.polls import renamed
 from sqmon.records.changes import HASH
 from sqmon.storage.whole_poll import Record, WholePoll
+from sqmon.words import counted
 
 _NOT_COLUMNS = frozenset((*METADATA, "change", HASH, "truncated", "statement_hash"))
 _LONGEST, _SHORTEST = 60, 20  # characters to which a cell is cut, and to which it is not cut any more
@@ -100,7 +101,7 @@ def as_json(polls: Sequence[WholePoll], cluster: str) -> dict[str, object]:
 
 def _table(poll: WholePoll, paint: Painter, *, cluster: str, width: Optional[int]) -> Iterator[str]:
     count = len(poll.rows)
-    yield paint("1", f"{_named(poll.metric, cluster)}: {count} row{_s(count)} at {_when(poll)}")
+    yield paint("1", f"{_named(poll.metric, cluster)}: {counted(count, 'row')} at {_when(poll)}")
     if poll.problem:
         yield paint("33", poll.problem)
     yield from table(poll.metric, poll.rows, paint, width=width)
@@ -110,8 +111,8 @@ def printed(metric: str, began_ns: int, records: Sequence[Record]) -> Iterator[b
     """Yield the table of a poll whose records were not in files, for stdout."""
     console = Console()
     paint = Painter.of(console)
-    count = len(records)
-    yield f"{paint('1', f'{metric}: {count} row{_s(count)} at {local_time(utc_stamp(began_ns))}')}\n".encode()
+    rows = counted(len(records), "row")
+    yield f"{paint('1', f'{metric}: {rows} at {local_time(utc_stamp(began_ns))}')}\n".encode()
     for line in table(metric, records, paint, width=console.width if console.is_terminal else None):
         yield f"{line}\n".encode("utf-8", "backslashreplace")
     yield b"\n"
@@ -239,7 +240,3 @@ def _named(metric: str, cluster: str) -> str:
 
 def _when(poll: WholePoll) -> str:
     return local_time(utc_stamp(poll.began_ns))
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"

@@ -21,6 +21,7 @@ from sqmon.records.sql_text import statement_hash, statements
 from sqmon.storage.archive import open_archive
 from sqmon.storage.segment_names import ARCHIVED
 from sqmon.storage.writer import reason_of
+from sqmon.words import counted
 
 OPTIONS = {
     "scrub": (
@@ -157,13 +158,9 @@ def _show_lines(sign: str, text: str, style: str, console: Console) -> None:
 
 
 def _sum_up(mode: str, texts: int, changed: int, columns: Columns, console: Console) -> None:
-    found = _counted(texts, "text") + (f" in {_counted(columns.records, 'record')}" if columns.records else "")
+    found = counted(texts, "text") + (f" in {counted(columns.records, 'record')}" if columns.records else "")
     console.print(f"--sql {mode}: {found}, {changed:,} changed", highlight=False, soft_wrap=True)
     if columns.kept:
         console.print(Text(shown(f"These columns stay as they are: {', '.join(columns.kept)}.")), soft_wrap=True)
     if columns.broken:
-        console.print(f"Passed over: {_counted(columns.broken, 'line')} that can't be read as a record.", highlight=False, soft_wrap=True)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+        console.print(f"Passed over: {counted(columns.broken, 'line')} that can't be read as a record.", highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from sqmon.config.typed_time import in_words
 from sqmon.health.status_file import Status
 from sqmon.storage.agent_positions import read_positions
 from sqmon.storage.usage import Forecast, Usage, forecast, free_bytes, usage_of
+from sqmon.words import counted
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _LIMITS = {"age": "their age", "size": "their size", "free_space": "want of free space"}
@@ -41,9 +42,9 @@ def sentences(room: Room) -> Iterator[str]:
     """Yield a line for each thing that there is to say."""
     usage = room.usage
     total = usage.segment_bytes + usage.archive_bytes
-    parts = [f"{_count(usage.segments, 'segment')} with {in_units(usage.segment_bytes)}"]
+    parts = [f"{counted(usage.segments, 'segment')} with {in_units(usage.segment_bytes)}"]
     if usage.archives:
-        parts.append(f"{_count(usage.archives, 'archive')} with {in_units(usage.archive_bytes)}")
+        parts.append(f"{counted(usage.archives, 'archive')} with {in_units(usage.archive_bytes)}")
     since = f"; the oldest is from {_local(usage.oldest_ns)}" if usage.oldest_ns is not None else ""
     yield f"Files: {in_units(total)} ({', '.join(parts)}){since}"
     if room.forecast is not None:
@@ -84,10 +85,6 @@ def in_units(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"  # noqa: PLR2004 - three digits
         size /= 1024
     raise AssertionError
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _local(ns: int) -> str:

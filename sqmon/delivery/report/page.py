@@ -14,9 +14,9 @@ from sqmon.delivery.report.html import Html, element
 from sqmon.delivery.report.sections import Sections
 from sqmon.delivery.report.style import STYLE
 from sqmon.delivery.report.surroundings import Surroundings
-from sqmon.delivery.report.tables import counted
 from sqmon.delivery.report.texts import Sql
 from sqmon.delivery.report.times import Times, local, zone
+from sqmon.words import counted
 
 MOST_BYTES = 5_000_000
 _TEXT_LENGTHS = (4000, 1000, 200)

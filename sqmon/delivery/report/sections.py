@@ -9,12 +9,13 @@ from sqmon.delivery.report.charts import Bar, Lane, Row, bar_of, bars, close_up,
 from sqmon.delivery.report.figures import Blocker, Run
 from sqmon.delivery.report.gathering import Gathering
 from sqmon.delivery.report.html import Content, Html, element, joined
-from sqmon.delivery.report.tables import Column, counted, left_out, names_of, table
+from sqmon.delivery.report.tables import Column, left_out, names_of, table
 from sqmon.delivery.report.texts import Sql, object_name, weight
 from sqmon.delivery.report.times import Times
 from sqmon.lifetimes import licence, locks, nodes, statements
 from sqmon.lifetimes.durations import between
 from sqmon.lifetimes.lines import Line
+from sqmon.words import counted
 
 _KINDS = {"in queue": "queue", "preparing": "queue", "initializing": "queue"}
 _NOTE = (

@@ -8,8 +8,9 @@ from sqmon.config.typed_time import in_words
 from sqmon.delivery.report.charts import Row, bar_of, bars
 from sqmon.delivery.report.gathering import Gathering
 from sqmon.delivery.report.html import Content, Html, element, joined
-from sqmon.delivery.report.tables import Column, counted, left_out, names_of, table
+from sqmon.delivery.report.tables import Column, left_out, names_of, table
 from sqmon.delivery.report.times import Times
+from sqmon.words import counted
 
 _LICENCE = {
     "compressed_cluster_size": "compressed size",

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Iterable, NamedTuple, Optional, Sequence
 
 from sqmon.delivery.report.html import Content, Html, element
+from sqmon.words import counted
 
 _MOST_NAMES = 3
 
@@ -29,11 +30,6 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Content]]) -> Html:
     head = element("tr", *(element("th", column.heading, scope="col", class_=column.kind) for column in columns))
     body = (element("tr", *(element("td", cell, class_=column.kind) for column, cell in zip(columns, row))) for row in rows)
     return element("div", element("table", element("thead", head), element("tbody", *body)), class_="wide")
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def left_out(number: int, one: str, many: str) -> Optional[Html]:
