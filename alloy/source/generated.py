@@ -39,14 +39,15 @@ def _yaml(content: object) -> str:
 
 def files() -> dict[str, str]:
     """Return every file; needs the SDK, and with it Python 3.11."""
-    from alloy.source.dashboards.locks import locks  # noqa: PLC0415 - the rules alone need no SDK
+    from alloy.source.dashboards.fleet import fleet  # noqa: PLC0415 - the rules alone need no SDK
+    from alloy.source.dashboards.locks import locks  # noqa: PLC0415
     from alloy.source.dashboards.metadata import metadata  # noqa: PLC0415
     from alloy.source.dashboards.monitor import monitor  # noqa: PLC0415
     from alloy.source.dashboards.overview import overview  # noqa: PLC0415
     from alloy.source.dashboards.statements import statements  # noqa: PLC0415
     from alloy.source.prometheus.dashboard import prometheus  # noqa: PLC0415
 
-    boards = (overview, locks, statements, metadata, monitor)
+    boards = (fleet, overview, locks, statements, metadata, monitor)
     return {
         "loki/rules.yaml": rules(),
         "prometheus/rules.yaml": prometheus_rules(),

@@ -90,10 +90,10 @@ def newest(limit: int, query: str, value: str, *labels: str, over: str, per_plac
     return f'topk{by} ({limit}, last_over_time({query} | unwrap {value} | __error__="" [{over}]) by ({groups}))'
 
 
-def while_polled(expr: str, *metrics: str) -> str:
+def while_polled(expr: str, *metrics: str, site: str = "") -> str:
     """Return the same as long as one of the metrics is polled: a monitor that is blind knows of nothing that goes on."""
     where = f'| event="poll" | target=~"{"|".join(metrics)}" | status=~"ok|empty"'
-    return f"({expr}) and on (cluster, instance) {count(events('event', 'target', 'status', where=where))}"
+    return f"({expr}) and on (cluster, instance) {count(events('event', 'target', 'status', where=where, site=site))}"
 
 
 def per_poll(query: str, metric: str, *labels: str, over: str = NOW, site: str = "") -> str:

@@ -56,6 +56,9 @@ CLOCK_SECONDS = 60
 PLANNED_GAP_SECONDS = 60
 """How long the service may have been stopped on purpose, as for an upgrade, before that is a gap worth an alert."""
 
+SILENT_SECONDS = 5 * MINUTE
+"""How long nothing may come from sqmon."""
+
 FAILURES = 3
 """The number of failed polls and ended workers of one metric within five minutes."""
 

@@ -16,6 +16,7 @@ import yaml
 from alloy.source.generated import prometheus_rules
 from sqmon.config import thresholds
 from sqmon.health.prometheus import PrometheusExporter
+from tests.alloy.test_rules import AT_CLUSTER
 from tests.support import ROOT
 
 PROMETHEUS = ROOT / "alloy" / "prometheus"
@@ -119,7 +120,7 @@ def test_rules_say_what_lokis_say() -> None:
     assert {name: theirs.get(name, severity) for name, severity in ours.items()} == ours
     assert ours.keys() - theirs.keys() == {"SqmonMetricUnhealthy"}
     assert {rule["annotations"]["panel"] for rule in RULES} <= QUERIES.keys()
-    assert {rule["annotations"]["dashboard"] for rule in RULES} == {f"/d/{BOARD['uid']}"}
+    assert {rule["annotations"]["dashboard"] for rule in RULES} == {f"/d/{BOARD['uid']}{AT_CLUSTER}"}
 
 
 def test_counters_begin_at_zero() -> None:
@@ -164,6 +165,7 @@ def told(rule: Mapping[str, Any], case: Case) -> dict[str, str]:
     """Return the annotations with labels and value in their places."""
     places = {
         r"{{ or \$labels.cluster \$labels.instance }}": "prod",
+        re.escape(AT_CLUSTER): "?var-cluster=prod",
         r"{{ \$labels.target }}": case.target,
         r"{{ \$value [^}]*}}": case.value,
     }

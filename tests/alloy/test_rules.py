@@ -199,6 +199,8 @@ def rules() -> dict[str, dict[str, Any]]:
 
 
 RULE = rules()
+AT_CLUSTER = "{{ with $labels.cluster }}?var-cluster={{ . }}{{ end }}"
+"""What makes the link of an alert choose its cluster, where that has a name."""
 
 
 def cases(table: dict[str, list[Case]]) -> list[Any]:
@@ -290,8 +292,9 @@ def test_alert_says_what_to_do(name: str) -> None:
 
     assert used <= {label for group in re.findall(r" by \(([^)]*)\)", rule["expr"]) for label in group.split(", ")}
     assert rule["labels"]["severity"] in ("warning", "critical")
-    assert notes["panel"] in panels[notes["dashboard"]]
-    assert notes["summary"].startswith("{{ $labels.cluster }}: ")
+    assert notes["panel"] in panels[notes["dashboard"].replace(AT_CLUSTER, "")]
+    assert notes["summary"].startswith("{{ or $labels.cluster $labels.instance }}: ")
+    assert notes["dashboard"].endswith(AT_CLUSTER)
 
 
 def test_thresholds_are_in_one_place() -> None:

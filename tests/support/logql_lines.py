@@ -88,7 +88,7 @@ def formatted(sample: Sample, pairs: list[tuple[str, str]]) -> Sample:
     """Return the line after `| label_format`."""
     labels = dict(sample.labels)
     for name, template in pairs:
-        labels[name] = filled(template, labels)
+        labels[name] = filled(template.replace("{{ __timestamp__ | unixEpoch }}", f"{int(sample.time)}"), labels)
     return sample._replace(labels=labels)
 
 

@@ -18,16 +18,16 @@ class Alert(NamedTuple):
     lasting: str = "0m"
 
     def rule(self) -> dict[str, Any]:
-        """Return the entry in a group of rules."""
+        """Return the entry in a group of rules; what it says names the cluster, or the sqmon of one without a name."""
         return {
             "alert": self.name,
             "expr": self.expr,
             "for": self.lasting,
             "labels": {"severity": self.severity},
             "annotations": {
-                "summary": "{{ $labels.cluster }}: " + self.summary,
+                "summary": "{{ or $labels.cluster $labels.instance }}: " + self.summary,
                 "description": self.description,
                 "panel": self.panel,
-                "dashboard": f"/d/sqmon-{self.dashboard}",
+                "dashboard": f"/d/sqmon-{self.dashboard}" + "{{ with $labels.cluster }}?var-cluster={{ . }}{{ end }}",
             },
         }

@@ -16,7 +16,8 @@ def _alert(name: str, severity: str, expr: str, *, summary: str, description: st
     return Alert(name, severity, expr, summary, description, dashboard="monitor", panel=panel)
 
 
-_SILENT = f"({count(events(), over='6h')} unless {count(events(), over='5m')}) or absent_over_time({events()} [5m])"
+_QUIET = f"{thresholds.SILENT_SECONDS // thresholds.MINUTE:g}m"
+_SILENT = f"({count(events(), over='6h')} unless {count(events(), over=_QUIET)}) or absent_over_time({events()} [{_QUIET}])"
 _FAILED = events("event", "target", "status", level="warning|error", where='| event=~"poll|worker_exit" | status!="skipped"')
 # One alert for each reason, since what one metric misses all of them do.
 _GAP = events("event", "reason", "lasted_s", level="warning|error", where=GAPS)

@@ -219,7 +219,7 @@ def _variable(name: str, kind: str, query: dict[str, Any]) -> Any:
         .sort(models.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
         .include_all(True)
-        .all_value(".*" if kind == "prometheus" else ".+")  # Prometheus may have no cluster; Loki refuses what may be empty
+        .all_value(".*")  # a cluster may have no name
         .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
     )
 
@@ -243,6 +243,7 @@ def board(
     since: Optional[str] = None,
     texts: Sequence[str] = (),
     kind: str = "loki",
+    refresh: str = "10s",
 ) -> str:
     """Return the JSON of the dashboard whose uid is `sqmon-<name>`, for a data source of that kind.
 
@@ -256,7 +257,7 @@ def board(
         .editable()
         .time(since or "now-1h", "now")
         .timezone("browser")
-        .refresh("10s")
+        .refresh(refresh)
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
         .annotations(marks() if kind == "loki" else [])
         .link(dashboard.DashboardLink("sqmon").type(models.DashboardLinkType.DASHBOARDS).tags(["sqmon"]).include_vars(True).keep_time(True))

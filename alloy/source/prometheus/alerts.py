@@ -87,9 +87,5 @@ ALERTS = (
 
 
 def group() -> dict[str, Any]:
-    """Return the group of rules; one whose series lack a cluster is named by its instance."""
-    rules = [alert.rule() for alert in ALERTS]
-    for rule in rules:
-        summary = rule["annotations"]["summary"]
-        rule["annotations"]["summary"] = summary.replace("{{ $labels.cluster }}", "{{ or $labels.cluster $labels.instance }}", 1)
-    return {"name": "sqmon", "interval": "1m", "rules": rules}
+    """Return the group of rules."""
+    return {"name": "sqmon", "interval": "1m", "rules": [alert.rule() for alert in ALERTS]}
