@@ -166,7 +166,7 @@ def test_older_names_are_read_beside_newer_ones(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_dashboards_have_their_variables(name: str) -> None:
-    """Each dashboard can choose a Loki, clusters and instances, and every query of a panel asks for the chosen ones."""
+    """Each dashboard can choose a Loki, clusters and instances, and every query of a panel or an annotation asks for the chosen ones."""
     variables = {variable["name"]: variable for variable in BOARDS[name]["templating"]["list"]}
 
     assert list(variables) == ["source", "cluster", "instance", *TYPED.get(name, ())]
@@ -177,8 +177,9 @@ def test_dashboards_have_their_variables(name: str) -> None:
     assert (variables["source"]["type"], variables["source"]["query"]) == ("datasource", "loki")
     assert {variables[label]["query"]["label"] for label in ("cluster", "instance")} <= LABELS
     assert {variables[label]["allValue"] for label in ("cluster", "instance")} == {EVERY}
-    for panel in PANELS:
-        for selector, _ in parsed(panel.query):
+    marks = [each["expr"] for each in BOARDS[name]["annotations"]["list"]]
+    for query in [panel.query for panel in PANELS if panel.board == name] + marks:
+        for selector, _ in parsed(query):
             assert selector.endswith(', cluster=~"$cluster", instance=~"$instance"')
 
 
