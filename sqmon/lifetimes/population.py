@@ -77,25 +77,28 @@ class Population:
                 member.stepped = True
         came_after = None if before is None or stepped else before.began_ns
         change = Change([], [], [])
-        found: dict[Key, Row] = {}
+        present: set[Key] = set()
         repeated: Counter[Key] = Counter()
         for key, row in rows:
-            repeated[key] += 1
-            found[(*key, repeated[key])] = row
-        for key, row in found.items():
-            known = self.members.get(key)
+            numbered = (*key, 1)
+            if numbered in present:
+                repeated[key] += 1
+                numbered = (*key, 1 + repeated[key])
+            known = self.members.get(numbered)
             if known is not None:
                 known.seen(row, poll)
                 change.stayed.append(known)
             else:
-                self.members[key] = come = Member(key, row, came_after, poll.ended_ns, poll.began_ns, poll.ended_ns)
-                change.come.append(come)
-        for member in [member for key, member in self.members.items() if key not in found]:
+                self.members[numbered] = known = Member(numbered, row, came_after, poll.ended_ns, poll.began_ns, poll.ended_ns)
+                change.come.append(known)
+            present.add(known.key)
+        absent = [] if len(present) == len(self.members) else [member for key, member in self.members.items() if key not in present]
+        for member in absent:
             member.gone_before_ns = member.gone_before_ns or poll.ended_ns
             self._absences[member.key] += 1
             if self._absences[member.key] >= self._patience:
                 change.gone.append(self.members.pop(member.key))
-        self._absences = Counter({key: count for key, count in self._absences.items() if key in self.members and key not in found})
+        self._absences = Counter({key: count for key, count in self._absences.items() if key in self.members and key not in present})
         self.poll = poll.bare()
         return change
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Iterable, Mapping
 
 from sqmon.config import catalogue
 from sqmon.lifetimes.polls import Row
 
-_SHORT = 200  # characters
+_MOST_TEXTS = 4096  # that are remembered for being shared
 _METADATA = {"ts", "seq", "metric", "cluster", "run_id", "poll", "poll_rows", "truncated"}
 
 
@@ -28,6 +27,7 @@ class SharedRows:
         self._width = 0
         """How many keys a record has that has these names."""
         self._known: Mapping[tuple[Any, ...], Row] = {}
+        self._texts: dict[str, str] = {}
 
     def poll(self, records: Iterable[Row]) -> list[Row]:
         """Return the rows of one poll."""
@@ -41,14 +41,20 @@ class SharedRows:
             values = tuple([record[name] for name in self._names])
             row = self._known.get(values)
             if row is None:
-                # Users, objects and times are the same in many rows.
-                values = tuple([sys.intern(value) if type(value) is str and len(value) <= _SHORT else value for value in values])
+                values = self._shared(values)
                 row = dict(zip(self._names, values))
             known[values] = row
             rows.append(row)
         if rows:
             self._known = known
         return rows
+
+    def _shared(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the values with texts that are held already: users, objects and times are the same in many rows."""
+        if len(self._texts) > _MOST_TEXTS:
+            self._texts.clear()
+        shared = self._texts.setdefault
+        return tuple([shared(value, value) if type(value) is str else value for value in values])
 
     def _look_at(self, record: Row) -> None:
         names = tuple(name for name in record if name not in self._left_out)

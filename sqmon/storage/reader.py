@@ -18,7 +18,7 @@ from sqmon.storage.segment_names import archive_of, in_order, stored
 from sqmon.storage.source import MIXED, Position, Segment, Source, lines_of
 
 _decode = msgspec.json.Decoder(dict).decode  # three times as fast as json, and what it refuses is a ValueError, too
-_CHUNK = 1 << 20  # bytes that are read at once
+_CHUNK = 1 << 16  # bytes that are read at once: while lines are asked for, those of one chunk are in memory twice
 
 
 def segments(log_dir: Path, metric: str, *, archived: bool = True) -> list[Path]:
