@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable
 
 from sqmon.config import catalogue
 from sqmon.lifetimes.polls import Row
 
-_MOST_TEXTS = 4096  # that are remembered for being shared
+_SHORT = 200  # characters
+_MOST_TEXTS = 1024  # that are remembered so that other rows can share them
+_Values = tuple[Any, ...]
 _METADATA = {"ts", "seq", "metric", "cluster", "run_id", "poll", "poll_rows", "truncated"}
 
 
@@ -26,35 +28,36 @@ class SharedRows:
         self._keys: set[str] = set()
         self._width = 0
         """How many keys a record has that has these names."""
-        self._known: Mapping[tuple[Any, ...], Row] = {}
+        self._known: dict[_Values, tuple[_Values, Row]] = {}
         self._texts: dict[str, str] = {}
 
     def poll(self, records: Iterable[Row]) -> list[Row]:
         """Return the rows of one poll."""
         rows: list[Row] = []
-        known: dict[tuple[Any, ...], Row] = {}
+        known: dict[_Values, tuple[_Values, Row]] = {}
         for record in records:
             if not rows:
                 self.first_ts = record["ts"]
             if len(record) != self._width or not record.keys() >= self._keys:
                 self._look_at(record)
             values = tuple([record[name] for name in self._names])
-            row = self._known.get(values)
-            if row is None:
+            held = self._known.get(values)
+            if held is None:
                 values = self._shared(values)
-                row = dict(zip(self._names, values))
-            known[values] = row
-            rows.append(row)
+                held = values, dict(zip(self._names, values))
+            # The values that are held already are the key: those of the record would keep its texts in memory a second time.
+            known[held[0]] = held
+            rows.append(held[1])
         if rows:
             self._known = known
         return rows
 
-    def _shared(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _shared(self, values: _Values) -> _Values:
         """Return the values with texts that are held already: users, objects and times are the same in many rows."""
         if len(self._texts) > _MOST_TEXTS:
             self._texts.clear()
         shared = self._texts.setdefault
-        return tuple([shared(value, value) if type(value) is str else value for value in values])
+        return tuple([shared(value, value) if type(value) is str and len(value) <= _SHORT else value for value in values])
 
     def _look_at(self, record: Row) -> None:
         names = tuple(name for name in record if name not in self._left_out)
