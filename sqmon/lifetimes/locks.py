@@ -57,7 +57,6 @@ class Locks:
         self._population = Population()
         self._locks: dict[Key, Lock] = {}
         self._columns: frozenset[str] = frozenset()
-        self._keys: dict[tuple[Any, ...], Key] = {}
         self._running: Optional[Running] = None
 
     @property
@@ -111,16 +110,15 @@ class Locks:
         self._running = state.running and Running(state.running[0], {*state.running[1]})
 
     def _keyed(self, rows: Iterable[Row]) -> Iterable[tuple[Key, Row]]:
-        """The rows with their keys; the same texts come poll after poll, so they are worked on once."""
-        known, self._keys = self._keys, {}
+        """The rows with their keys; a row that stays has the key that it had."""
+        known = {id(member.row): member.key for member in self.members}
         for row in rows:
-            texts = tuple(map(row.get, _KEY))
-            key = known.get(texts)
-            if key is None:
-                number, began, locked, mode, taken = texts
-                key = (text_of(number), _time(began), text_of(locked), text_of(mode), _time(taken))
-            self._keys[texts] = key
-            yield key, row
+            key = known.get(id(row))
+            if key is not None:
+                yield key[:-1], row
+                continue
+            number, began, locked, mode, taken = map(row.get, _KEY)
+            yield (text_of(number), _time(began), text_of(locked), text_of(mode), _time(taken)), row
 
     def _told(self, poll: Poll, member: Member) -> Iterable[Line]:
         lock = self._locks[member.key]
