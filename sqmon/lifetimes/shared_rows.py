@@ -28,26 +28,26 @@ class SharedRows:
         self._keys: set[str] = set()
         self._width = 0
         """How many keys a record has that has these names."""
-        self._known: dict[_Values, tuple[_Values, Row]] = {}
+        self._known: dict[int, Row] = {}
+        """By the hash of the values, which are in memory once this way; of two rows with one hash, one is made anew in each poll."""
         self._texts: dict[str, str] = {}
 
     def poll(self, records: Iterable[Row]) -> list[Row]:
         """Return the rows of one poll."""
         rows: list[Row] = []
-        known: dict[_Values, tuple[_Values, Row]] = {}
+        known: dict[int, Row] = {}
         for record in records:
             if not rows:
                 self.first_ts = record["ts"]
             if len(record) != self._width or not record.keys() >= self._keys:
                 self._look_at(record)
             values = tuple([record[name] for name in self._names])
-            held = self._known.get(values)
-            if held is None:
-                values = self._shared(values)
-                held = values, dict(zip(self._names, values))
-            # The values that are held already are the key: those of the record would keep its texts in memory a second time.
-            known[held[0]] = held
-            rows.append(held[1])
+            hashed = hash(values)
+            row = self._known.get(hashed)
+            if row is None or (*row.values(),) != values:
+                row = dict(zip(self._names, self._shared(values)))
+            known[hashed] = row
+            rows.append(row)
         if rows:
             self._known = known
         return rows
