@@ -13,6 +13,12 @@ def shown(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
+def reason_of(error: OSError) -> str:
+    """Return what the system says about the error, beginning in lower case."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
+
+
 class SqmonError(Exception):
     """What is wrong, where, and what to do, in one line; the command line turns it into exit code 1 without a traceback."""
 

@@ -14,7 +14,7 @@ from typing import Iterator, Mapping, Optional
 
 from sqmon.cli import agent_config, exit_codes, schema
 from sqmon.config import converters, options, small_file
-from sqmon.errors import SqmonError, shown
+from sqmon.errors import SqmonError, reason_of, shown
 
 SUMS = "SHA256SUMS"
 """The list of what was written, which `sha256sum --check` reads."""
@@ -69,7 +69,7 @@ def write(directory: Path, content: Mapping[str, bytes]) -> tuple[list[Path], li
         for name in written:
             _replace(directory / name, wanted[name])
     except OSError as error:
-        raise SqmonError(f"{shown(str(error.filename or directory))}: can't be written: {error.strerror}") from None
+        raise SqmonError(f"{shown(str(error.filename or directory))}: can't be written: {reason_of(error)}") from None
     return [directory / name for name in written], [directory / name for name in removed]
 
 

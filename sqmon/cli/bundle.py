@@ -25,7 +25,7 @@ from sqmon.delivery.bundle_masking import Masking
 from sqmon.delivery.bundle_search import Secret
 from sqmon.delivery.bundle_single import as_segments
 from sqmon.delivery.origin import newest_start, origin_of
-from sqmon.errors import ConfigError, SqmonError
+from sqmon.errors import ConfigError, SqmonError, reason_of
 from sqmon.storage.bundle_manifest import Manifest, Omission
 from sqmon.storage.file_sources import DirectorySource
 
@@ -158,7 +158,7 @@ def _texts(name: str, path: Path) -> list[str]:
     try:
         return [line.rstrip("\r") for line in small_file.read(path, _LARGEST_LIST).decode("utf-8").split("\n") if line.strip()]
     except OSError as error:
-        raise ConfigError([f"{name} {path}: can't be read: {error.strerror}"]) from None
+        raise ConfigError([f"{name} {path}: can't be read: {reason_of(error)}"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{name} {path}: is not UTF-8 text"]) from None
 

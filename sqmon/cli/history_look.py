@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, NamedTuple, Optional, Sequence
 
 from sqmon.clock import stamp_ns, utc_stamp
 from sqmon.config.typed_time import nanoseconds
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.lifetimes.directory import Directory
 from sqmon.lifetimes.gaps import Gap, Gaps
 from sqmon.lifetimes.history import History, Range
@@ -72,7 +72,7 @@ def look(source: Source, asked: Asked, *, now: dt.datetime) -> Found:
                 break
         return reading.found(first_ns, until, running=running or whole.until_ns is not None, now=now)
     except OSError as error:
-        raise SqmonError(f"{error.filename or source.name}: {error.strerror or error}; the files must be readable") from None
+        raise SqmonError(f"{error.filename or source.name}: {reason_of(error)}; the files must be readable") from None
 
 
 def _windows(since: Optional[dt.datetime], until: dt.datetime) -> Iterator[Window]:

@@ -19,10 +19,9 @@ from sqmon.delivery.report.gathering import Gathering
 from sqmon.delivery.report.page import page
 from sqmon.delivery.report.reading import gathered
 from sqmon.delivery.report.times import local
-from sqmon.errors import SqmonError, shown
+from sqmon.errors import SqmonError, reason_of, shown
 from sqmon.records.sql_columns import REWRITE
 from sqmon.storage.file_sources import source_at
-from sqmon.storage.writer import reason_of
 
 OPTIONS = {
     "report": (options.Option("sql", "masked", "what is shown of SQL text: full, masked or none", str, choices=tuple(REWRITE)),),

@@ -15,12 +15,11 @@ from rich.text import Text
 from sqmon.cli import exit_codes
 from sqmon.cli.console import Console
 from sqmon.config import options
-from sqmon.errors import SqmonError, shown
+from sqmon.errors import SqmonError, reason_of, shown
 from sqmon.records.sql_columns import HASH, NAMES, REWRITE
 from sqmon.records.sql_text import statement_hash, statements
 from sqmon.storage.archive import open_archive
 from sqmon.storage.segment_names import ARCHIVED
-from sqmon.storage.writer import reason_of
 from sqmon.words import counted
 
 OPTIONS = {

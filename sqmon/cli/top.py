@@ -15,7 +15,7 @@ from sqmon.cli import exit_codes, log_directories
 from sqmon.clock import SystemClock
 from sqmon.config import options
 from sqmon.config.typed_time import typed_time
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.storage.file_sources import DirectorySource, source_at
 from sqmon.storage.source import Source
 from sqmon.top.as_json import as_json
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
-        raise SqmonError(f"{error.filename or source.name}: {error.strerror or error}; the files must be readable") from None
+        raise SqmonError(f"{error.filename or source.name}: {reason_of(error)}; the files must be readable") from None
     return exit_codes.OK
 
 

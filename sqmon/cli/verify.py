@@ -25,10 +25,9 @@ from sqmon.delivery.loki_queries import DEFAULT_SELECTOR, matchers_of
 from sqmon.delivery.verify import Verdict, verify
 from sqmon.delivery.verify_loki import LokiProof, LokiVerdict, Share
 from sqmon.delivery.verify_record import proof_of
-from sqmon.errors import ConfigError, SqmonError, shown
+from sqmon.errors import ConfigError, SqmonError, reason_of, shown
 from sqmon.storage import proof_file
 from sqmon.storage.proof_file import Proof
-from sqmon.storage.writer import reason_of
 
 
 def _share(text: str) -> Share:

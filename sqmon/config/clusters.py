@@ -16,7 +16,7 @@ from sqmon.config import converters, metrics_file, small_file
 from sqmon.config.password import PasswordSource
 from sqmon.config.settings import Connection, Metric
 from sqmon.config.strict_json import Object, key_problems, object_of, short, struct_of
-from sqmon.errors import ConfigError
+from sqmon.errors import ConfigError, reason_of
 
 DEFAULTS = "_defaults.json"
 """Not the file of a cluster, since no name begins with an underscore."""
@@ -99,7 +99,7 @@ def read_all(directory: Path, basis: Basis) -> dict[str, Reading]:
     try:
         names = sorted(entry.name for entry in os.scandir(directory) if entry.name.endswith(_SUFFIX) and not entry.name.startswith("."))
     except OSError as error:
-        raise ConfigError([f"{directory}: can't be read: {error.strerror}"]) from None
+        raise ConfigError([f"{directory}: can't be read: {reason_of(error)}"]) from None
     if basis.only:
         only = f"{basis.only}{_SUFFIX}"
         if only not in names:
@@ -149,7 +149,7 @@ def _read(path: Path) -> _File:
     try:
         text, mode = small_file.read(path, _LARGEST_FILE), path.stat().st_mode & 0o777
     except OSError as error:
-        return _File(path, (error.strerror,), {}, [f"{path}: can't be read: {error.strerror}"])
+        return _File(path, (error.strerror,), {}, [f"{path}: can't be read: {reason_of(error)}"])
     try:
         pairs = [
             pair for pair in object_of(text, str(path), what="what is special about a cluster", example=_EXAMPLE) if pair[0] != _SCHEMA

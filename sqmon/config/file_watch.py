@@ -11,6 +11,8 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+from sqmon.errors import reason_of
+
 # Not "opened" and "closed_no_write", which our own reading causes, and not "modified", which comes before a file is whole.
 _CHANGES = {"closed", "created", "deleted", "moved"}
 _KUBERNETES_LINK = "..data"
@@ -52,7 +54,7 @@ class Watch:
         except OSError as error:
             if observer is not None:
                 observer.unschedule_all()
-            return error.strerror or str(error)
+            return reason_of(error)
         self._observer = observer
         return ""
 

@@ -11,7 +11,7 @@ import msgspec
 from sqmon.config import catalogue, custom_query, read_only, small_file
 from sqmon.config.settings import Emit, Metric
 from sqmon.config.strict_json import MOST_PROBLEMS, Object, key_problems, object_of, short, struct_of
-from sqmon.errors import ConfigError
+from sqmon.errors import ConfigError, reason_of
 
 NAME = r"^[a-z][a-z0-9_]{0,63}$"
 """What a metric's name looks like, in a form that JSON schemas know, too."""
@@ -63,7 +63,7 @@ def content(path: Path) -> bytes:
     try:
         return small_file.read(path, _LARGEST_FILE)
     except OSError as error:
-        raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
+        raise ConfigError([f"{path}: can't be read: {reason_of(error)}"]) from None
 
 
 def default_timeout(interval: float) -> float:

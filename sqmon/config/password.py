@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Optional
 
 from sqmon.config import small_file
-from sqmon.errors import ConfigError
+from sqmon.errors import ConfigError, reason_of
 
 _LARGEST_FILE = 4096
 _UNSAFE = '"\\'
@@ -31,7 +31,7 @@ class PasswordSource:
         try:
             text = small_file.read(self.file, _LARGEST_FILE).decode("utf-8")
         except OSError as error:
-            raise ConfigError([f"{source}: can't be read: {error.strerror}"]) from None
+            raise ConfigError([f"{source}: can't be read: {reason_of(error)}"]) from None
         except UnicodeDecodeError:
             raise ConfigError([f"{source}: can't be read: it is not UTF-8 text"]) from None
         if not text.strip():

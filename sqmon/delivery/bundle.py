@@ -17,11 +17,11 @@ from sqmon.delivery.bundle_masking import Masking
 from sqmon.delivery.bundle_search import Secret, searched
 from sqmon.delivery.inspection import Inspection, pieces
 from sqmon.delivery.origin import Origin
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.storage.bundle_manifest import FORMAT, BundledFile, Kind, Manifest, Omission
 from sqmon.storage.reader import opened
 from sqmon.storage.seal import digest, stream_of
-from sqmon.storage.writer import Sealed, reason_of
+from sqmon.storage.writer import Sealed
 
 FOREVER_NS = 1 << 62
 

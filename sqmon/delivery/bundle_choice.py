@@ -11,13 +11,13 @@ import msgspec
 
 from sqmon.clock import stamp_ns
 from sqmon.delivery.testimony import Testimony
+from sqmon.errors import reason_of
 from sqmon.records.encoder import MAX_LINE
 from sqmon.storage.archive import card_of
 from sqmon.storage.bundle_manifest import Omission
 from sqmon.storage.file_sources import DirectorySource
 from sqmon.storage.look_back import events
 from sqmon.storage.segment_names import all_segments, parsed
-from sqmon.storage.writer import reason_of
 
 EVENTS = "sqmon"
 _MOST_GAPS = 10_000

@@ -11,11 +11,10 @@ from sqmon.clock import utc_stamp
 from sqmon.config import metrics_file, small_file
 from sqmon.delivery.bundle import Extra
 from sqmon.delivery.bundle_masking import Masking
-from sqmon.errors import ConfigError
+from sqmon.errors import ConfigError, reason_of
 from sqmon.health import status_file
 from sqmon.storage.agent_positions import find
 from sqmon.storage.bundle_manifest import Omission
-from sqmon.storage.writer import reason_of
 
 _LARGEST = 4 << 20
 Found = Union[Extra, Omission]

@@ -12,11 +12,10 @@ import msgspec
 
 from sqmon.clock import stamp_ns
 from sqmon.delivery.inspection import pieces
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.storage.bundle_manifest import Omission
 from sqmon.storage.segment_names import SegmentName
 from sqmon.storage.single_file import numbered
-from sqmon.storage.writer import reason_of
 
 _METRIC = re.compile(r"[a-z][a-z0-9_]{0,99}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 from sqmon.config import small_file
-from sqmon.errors import ConfigError
+from sqmon.errors import ConfigError, reason_of
 
 _LARGEST_SECRET = 16384
 
@@ -45,7 +45,7 @@ def _secret(option: str, text: str, file: Optional[Path]) -> str:
     try:
         found = small_file.read(file, _LARGEST_SECRET).decode("utf-8").strip("\r\n")
     except OSError as error:
-        raise ConfigError([f"{option}_file {file}: can't be read: {error.strerror}"]) from None
+        raise ConfigError([f"{option}_file {file}: can't be read: {reason_of(error)}"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{option}_file {file}: is not UTF-8 text"]) from None
     if not found:

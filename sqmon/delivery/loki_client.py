@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping, NamedTuple, NoReturn, Optional, Union
 import msgspec
 
 from sqmon.delivery.loki_access import Access, split
-from sqmon.errors import ConfigError, SqmonError, shown
+from sqmon.errors import ConfigError, SqmonError, reason_of, shown
 
 _TIMEOUT_SECONDS = 120.0  # in which something of an answer must come; Loki itself gives up a query after 60
 _ANSWER_SECONDS = 600.0  # for a whole answer
@@ -200,7 +200,7 @@ class LokiClient:
         try:
             context = ssl.create_default_context(cafile=self._access.ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigError([f"--loki_ca_file {self._access.ca_file}: can't be used: {error.strerror or error}"]) from None
+            raise ConfigError([f"--loki_ca_file {self._access.ca_file}: can't be used: {reason_of(error)}"]) from None
         return http.client.HTTPSConnection(self._host, self._port, timeout=_TIMEOUT_SECONDS, context=context)
 
     def close(self) -> None:

@@ -10,14 +10,13 @@ import msgspec
 
 from sqmon.config import small_file
 from sqmon.delivery.inspection import Inspected
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.storage.bundle_manifest import NAME, BundledFile, Manifest
 from sqmon.storage.bundle_reader import LARGEST_MANIFEST, Bundle
 from sqmon.storage.bundle_source import BundleSource
 from sqmon.storage.file_sources import DirectorySource, source_at
 from sqmon.storage.seal import stream_of
 from sqmon.storage.source import Segment, Source
-from sqmon.storage.writer import reason_of
 
 _CHUNK = 1 << 20  # bytes that are read at once
 

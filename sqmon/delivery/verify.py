@@ -9,12 +9,12 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, NoReturn, Optio
 from sqmon.delivery.inspection import Inspected, inspect
 from sqmon.delivery.places import Place, damages, place_at
 from sqmon.delivery.testimony import Testimony, untold
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.storage.bundle_manifest import BundledFile
 from sqmon.storage.seal import breaks, digest, stream_of
 from sqmon.storage.segment_names import in_order
 from sqmon.storage.source import Segment
-from sqmon.storage.writer import Sealed, reason_of
+from sqmon.storage.writer import Sealed
 
 _EVENTS = "sqmon"
 Seal = Mapping[str, Any]

@@ -14,7 +14,7 @@ from typing import Optional, Sequence
 
 import msgspec
 
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 
 NAME = "status.json"
 _LEAST_BYTES = 16 << 10
@@ -141,7 +141,7 @@ class StatusFile:
             size = max(self._size, _LEAST_BYTES + _BYTES_PER_METRIC * len(status.metrics), len(data) + 1)
             written = os.pwrite(descriptor, data.ljust(size - 1) + b"\n", 0)
         except OSError as error:
-            self.trouble = f"{self._path}: {error.strerror}"
+            self.trouble = f"{self._path}: {reason_of(error)}"
         else:
             self.trouble = "" if written == size else f"{self._path}: no space left"
             self._size = max(self._size, written)
@@ -180,7 +180,7 @@ def read(log_dir: Path) -> Optional[Status]:
         try:
             status = msgspec.json.decode((log_dir / NAME).read_bytes(), type=Status)
         except PermissionError as error:
-            raise SqmonError(f"{log_dir / NAME}: can't be read: {error.strerror}; ask as a member of the group that owns it") from None
+            raise SqmonError(f"{log_dir / NAME}: can't be read: {reason_of(error)}; ask as a member of the group that owns it") from None
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError):

@@ -12,6 +12,7 @@ import traceback
 
 from sqmon.clock import Clock, SystemClock, stamp_ns
 from sqmon.config.settings import SegmentOutput
+from sqmon.errors import reason_of
 from sqmon.ipc.reports import (
     DISK,
     ClockStepped,
@@ -30,7 +31,7 @@ from sqmon.lifetimes.lines import METRIC, Line
 from sqmon.lifetimes.stream_end import stream_end
 from sqmon.records.encoder import Batch, Encoder
 from sqmon.storage.streams import streams_of
-from sqmon.storage.writer import LineWriter, reason_of
+from sqmon.storage.writer import LineWriter
 
 _LOOK_SECONDS = 0.25
 _BEAT_SECONDS = 1.0

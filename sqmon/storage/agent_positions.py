@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, NamedTuple, Optional
 
 from sqmon.config import small_file
+from sqmon.errors import reason_of
 
 if TYPE_CHECKING:
     import yaml
@@ -61,7 +62,7 @@ def find(log_dir: Path, given: Optional[Path], root: Path = Path("/")) -> AgentF
         try:
             content = small_file.read(path, _LARGEST_FILE)
         except OSError as error:
-            closed = closed or f"{path}: can't be read: {error.strerror or error}"
+            closed = closed or f"{path}: can't be read: {reason_of(error)}"
             continue
         # Asked first, because an agent that reads other files is no reason to import a parser.
         if any(f"{directory}/".encode() in content for directory in directories):
@@ -81,7 +82,7 @@ def _why_not(path: Path) -> str:
     try:
         small_file.read(path, _LARGEST_FILE)
     except OSError as error:
-        return f"can't be read: {error.strerror or error}"
+        return f"can't be read: {reason_of(error)}"
     return "is no positions file of Alloy, Promtail or vlagent"
 
 

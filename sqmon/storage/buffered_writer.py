@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Callable
 
+from sqmon.errors import reason_of
 from sqmon.storage.backlog import Backlog
-from sqmon.storage.writer import Dropped, reason_of, trouble_of
+from sqmon.storage.writer import Dropped, trouble_of
 
 if TYPE_CHECKING:
     from sqmon.clock import Clock

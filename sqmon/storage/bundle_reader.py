@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Iterator, Optional
 
 import msgspec
 
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.storage import bundle_format
 from sqmon.storage.bundle_format import Trailer
 from sqmon.storage.bundle_manifest import FORMAT, NAME, BundledFile, Manifest
@@ -44,7 +44,7 @@ class Bundle:
                 # A bundle whose end was cut off is known by its beginning.
                 self.manifest = _manifest(file, path)
         except OSError as error:
-            raise SqmonError(f"{path}: can't be read: {error.strerror or error}") from None
+            raise SqmonError(f"{path}: can't be read: {reason_of(error)}") from None
         _check(path, self.manifest)
         self.segments: dict[str, BundledFile] = {file.path: file for file in self.manifest.files if file.kind == "segment"}
         """Each segment by its name relative to the log directory."""

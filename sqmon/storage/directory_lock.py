@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 from typing import Optional
 
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.storage.permissions import FILE_MODE, make_directory
-from sqmon.storage.writer import reason_of
 
 NAME = ".lock"
 _TRIES = 20  # `is_locked` holds the lock for a moment when it asks

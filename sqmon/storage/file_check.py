@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.storage.file_lock import FileLock
 from sqmon.storage.permissions import FILE_MODE, make_directory
 
@@ -33,7 +33,7 @@ def refuse_unusable(path: Path) -> None:
             os.close(os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK))
     except OSError as error:
         if error.errno in _FOR_GOOD:
-            text = f"{path}: can't be written to, or has no room for its lock {place.name}.lock: {error.strerror}"
+            text = f"{path}: can't be written to, or has no room for its lock {place.name}.lock: {reason_of(error)}"
             raise SqmonError(f"{text}; give another --log_file_path") from None
     finally:
         lock.release()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Iterable, Optional
 
 from sqmon.clock import STEP_NS
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.storage.archive import card_in, open_archive
 from sqmon.storage.segment_names import ARCHIVE, ARCHIVED, NO_SEGMENT, SegmentName, all_segments, parsed, stored
 from sqmon.storage.single_file_source import SingleFile
@@ -41,7 +41,7 @@ def source_at(path: Path) -> Source:
     try:
         bundled = is_bundle(path) and segment is None
     except OSError as error:
-        raise SqmonError(f"{path}: can't be read: {error.strerror or error}") from None
+        raise SqmonError(f"{path}: can't be read: {reason_of(error)}") from None
     if bundled:
         return BundleSource(path)
     return LooseSegments(path, [segment]) if segment is not None else SingleFile(path)
@@ -175,7 +175,7 @@ def _segments_in(directory: Path) -> list[_Kept]:
     try:
         names = sorted(os.listdir(directory))  # noqa: PTH208 - names are all that is wanted
     except OSError as error:
-        raise SqmonError(f"{directory}: can't be read: {error.strerror or error}") from None
+        raise SqmonError(f"{directory}: can't be read: {reason_of(error)}") from None
     return [segment for segment in (_segment_at(directory / name) for name in names) if segment is not None]
 
 

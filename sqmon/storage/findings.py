@@ -6,9 +6,8 @@ from typing import Iterator, NamedTuple, Optional
 
 import msgspec
 
-from sqmon.errors import shown
+from sqmon.errors import reason_of, shown
 from sqmon.storage.source import MIXED, Segment, lines_of
-from sqmon.storage.writer import reason_of
 
 
 class Hole(NamedTuple):

@@ -6,10 +6,11 @@ import errno
 from typing import TYPE_CHECKING, Callable, Optional
 
 from sqmon.config.settings import SegmentOptions
+from sqmon.errors import reason_of
 from sqmon.storage.buffered_writer import BufferedWriter
 from sqmon.storage.segment import Segment, drop_current, open_segment, point_current
 from sqmon.storage.segment_names import NO_SEGMENT
-from sqmon.storage.writer import Dropped, Sealed, reason_of
+from sqmon.storage.writer import Dropped, Sealed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from sqmon.clock import Clock
+from sqmon.errors import reason_of
 from sqmon.records.encoder import MAX_LINE
 from sqmon.storage.buffered_writer import BufferedWriter
 from sqmon.storage.file_lock import FileLock
 from sqmon.storage.permissions import FILE_MODE, create_file, make_directory
-from sqmon.storage.writer import Dropped, reason_of
+from sqmon.storage.writer import Dropped
 
 _FSYNC_S = 5.0
 _PATIENCE_S = 0.2  # others hold the lock for one write, which takes longer while the disk is full

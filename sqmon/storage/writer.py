@@ -71,12 +71,6 @@ class LineWriter(Protocol):
         ...
 
 
-def reason_of(error: OSError) -> str:
-    """Return what the system says about the error, beginning in lower case."""
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]
-
-
 def trouble_of(name: str, reason: str, warning: str, pending: int) -> str:
     """Return the text of `trouble`: why lines are waiting, or what failed without making them wait, or nothing."""
     if reason:

@@ -11,6 +11,7 @@ from typing import Optional, Sequence
 import msgspec
 
 from sqmon.clock import Clock
+from sqmon.errors import reason_of
 from sqmon.ipc.archiving import Compressed, Finished, Left, decode
 from sqmon.ipc.start import ARCHIVER
 from sqmon.storage.compression import Source
@@ -114,7 +115,7 @@ class Archivist:
             self._process = self._forkserver.start(ARCHIVER, self._log_dir, list(sources))
         except OSError as error:
             self._places.give()
-            self._ended(f"could not be started: {error.strerror or error}")
+            self._ended(f"could not be started: {reason_of(error)}")
             return
         self._waiting = {source.file: source for source in sources}
         self._process.pipe.setblocking(False)

@@ -9,7 +9,7 @@ from typing import Iterator, Optional
 
 from sqmon.clock import Clock
 from sqmon.config.settings import Metric, Settings
-from sqmon.errors import ConfigError
+from sqmon.errors import ConfigError, reason_of
 from sqmon.ipc.reports import Connected, Failed
 from sqmon.ipc.start import WORKER, Start
 from sqmon.records.encoder import new_run_id
@@ -186,7 +186,7 @@ class Children:
             self._journal.not_started(child, str(error), self._gate.next_try - now)
             return
         except OSError as error:
-            self._journal.not_started(child, error.strerror or str(error), child.back_off(0.0, now))
+            self._journal.not_started(child, reason_of(error), child.back_off(0.0, now))
             return
         child.begin(Run(process, run_id, password, now))
         self._ears.register(process.pipe, selectors.EVENT_READ, partial(self._hear, child))

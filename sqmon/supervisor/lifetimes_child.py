@@ -7,6 +7,7 @@ import selectors
 
 from sqmon.clock import Clock
 from sqmon.config.settings import Metric, SegmentOutput
+from sqmon.errors import reason_of
 from sqmon.health.status_file import LifetimesStatus
 from sqmon.ipc.reports import Followed
 from sqmon.ipc.start import LIFETIMES
@@ -88,7 +89,7 @@ class LifetimesChild:
         try:
             process = self._forkserver.start(LIFETIMES, self._output, run_id)
         except OSError as error:
-            self._journal.not_started(self._child, error.strerror or str(error), self._child.back_off(0.0, now))
+            self._journal.not_started(self._child, reason_of(error), self._child.back_off(0.0, now))
             return
         self._child.begin(Run(process, run_id, "", now))
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Optional
 
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.side_thread import Crew, SideThread
 from sqmon.storage.agent_positions import AgentFile
 from sqmon.storage.directory_lock import DirectoryLock
 from sqmon.storage.proof_file import Proof
-from sqmon.storage.writer import reason_of
 from sqmon.supervisor.event_stream import EventStream
 from sqmon.supervisor.sweeper import Sweeper
 

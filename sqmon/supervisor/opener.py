@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Callable, Iterator, NamedTuple, Optional, Sequ
 
 from sqmon.clock import Clock
 from sqmon.config.settings import Configuration
-from sqmon.errors import ConfigError, SqmonError
+from sqmon.errors import ConfigError, SqmonError, reason_of
 from sqmon.ipc.check import Outcome
 from sqmon.side_thread import Crew, SideThread
 from sqmon.storage.directory_lock import DirectoryLock
@@ -99,7 +99,7 @@ class Opener:
         except OSError as error:  # a directory in which something else is where a stream belongs, or that can't be read
             if held is not None:
                 held.release()
-            return f"{error.filename or configuration.settings.output}: {error.strerror or error}"
+            return f"{error.filename or configuration.settings.output}: {reason_of(error)}"
         pause = None
         with contextlib.suppress(ConfigError):  # the checks tell of a password that can't be read
             pause = standing_pause(configuration.settings.connection, configuration.settings.output, self._clock)

@@ -11,6 +11,7 @@ from typing import Iterator, NamedTuple, Optional, Sequence, Union
 
 from sqmon.clock import Clock
 from sqmon.config.settings import Connection, Metric, Output, Outside, url_host
+from sqmon.errors import reason_of
 from sqmon.ipc.check import AskDatabase, AskLoki, AskPolls, Outcome, Question, decode
 from sqmon.ipc.login_pause import LoginPause, Standing, explained
 from sqmon.ipc.start import PROBE
@@ -77,7 +78,7 @@ def ask(question: Question, forkserver: Forkserver, clock: Clock) -> Iterator[St
     try:
         process = forkserver.start(PROBE, question)
     except OSError as error:
-        reason = f"the process that should ask can't be started: {error.strerror or error}"
+        reason = f"the process that should ask can't be started: {reason_of(error)}"
         yield Outcome(question.check, question.late, f"{_place(question)}: {reason}")
         return
     answered = False

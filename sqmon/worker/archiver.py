@@ -10,9 +10,9 @@ import socket
 import time
 from pathlib import Path
 
+from sqmon.errors import reason_of
 from sqmon.ipc.archiving import Busy, Compressed, Finished, Left, Report, encode
 from sqmon.storage.compression import AlteredError, Source, compress, remove_partial
-from sqmon.storage.writer import reason_of
 
 _BEAT_SECONDS = 1.0
 _NICE = 19

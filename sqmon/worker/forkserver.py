@@ -14,6 +14,7 @@ import traceback
 from typing import Any
 
 import sqmon.worker.preload  # noqa: F401
+from sqmon.errors import reason_of
 from sqmon.ipc.fork_orders import Ended, Forked, NotForked, Order, OrderIncompleteError, call_of, receive_order, send_answer
 from sqmon.ipc.reaping import reaped
 
@@ -75,7 +76,7 @@ class _Forkserver:
         try:
             pid = os.fork()
         except OSError as error:
-            send_answer(self._supervisor, NotForked(order.number, error.strerror or str(error)))
+            send_answer(self._supervisor, NotForked(order.number, reason_of(error)))
             return
         if not pid:
             self._become(order)

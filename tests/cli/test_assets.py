@@ -169,4 +169,4 @@ def test_what_is_no_directory_is_told(tmp_path: Path, name: str) -> None:
 
     assert (end.code, end.stdout) == (1, "")
     assert end.stderr.startswith("sqmon: file")
-    assert end.stderr.endswith("Not a directory\n")
+    assert end.stderr.endswith("not a directory\n")

@@ -53,7 +53,7 @@ def test_metrics_file_in_a_closed_directory_is_told(tmp_path: Path) -> None:
     end = ended("check", "--offline", cwd=tmp_path, through=POWERLESS)
 
     assert (end.code, end.stderr) == (1, "")
-    assert end.stdout.endswith(" config_files/monitor_input.json: can't be read: Permission denied\n")
+    assert end.stdout.endswith(" config_files/monitor_input.json: can't be read: permission denied\n")
 
 
 def test_single_file_that_can_not_be_one_is_told(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_files_that_may_not_be_read_are_named(tmp_path: Path) -> None:
     segment.touch(mode=0)
 
     found = ended("history", "gaps", "--log_dir", str(tmp_path / "logs"), cwd=tmp_path, through=POWERLESS)
-    assert (1, f"sqmon: {segment}: Permission denied; the files must be readable\n") == (found.code, found.stderr)
+    assert (1, f"sqmon: {segment}: permission denied; the files must be readable\n") == (found.code, found.stderr)
 
 
 def test_bounds_are_words() -> None:

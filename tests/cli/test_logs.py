@@ -260,7 +260,7 @@ def test_single_file_and_single_segment_are_read_with_file(tmp_path: Path, recor
     assert {"show_locks": 6, "sqmon": 6} == {metric: sum(line["metric"] == metric for line in found) for metric in ("show_locks", "sqmon")}
     assert "table$t2" in read(tmp_path / "all.jsonl", "show_locks", "--poll", "2026-11-24T12:00:03Z").stdout
     assert read(archived).stdout.startswith("2026-11-24 12:00:00.000 UTC show_locks statement_id=1 ")
-    assert read(tmp_path / "nothing").stderr == f"sqmon: {tmp_path}/nothing: can't be read: No such file or directory\n"
+    assert read(tmp_path / "nothing").stderr == f"sqmon: {tmp_path}/nothing: can't be read: no such file or directory\n"
 
 
 def test_what_can_not_be_answered_is_one_line(recorded: Path, tmp_path: Path) -> None:

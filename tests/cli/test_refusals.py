@@ -87,7 +87,7 @@ def test_metrics_file_that_is_not_there(everything: Simulator, tmp_path: Path) -
     """A metrics file that was named must exist."""
     told = refused(tmp_path, start(tmp_path, "--metrics_file", "nowhere.json", port=everything.port, metrics=None))
 
-    assert told == Refused("nowhere.json: can't be read: No such file or directory", [])
+    assert told == Refused("nowhere.json: can't be read: no such file or directory", [])
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_password_file_that_is_not_there(everything: Simulator, tmp_path: Path) 
     """The line names the password file that is missing."""
     told = refused(tmp_path, start(tmp_path, "--password_file", "nowhere", port=everything.port))
 
-    assert told == Refused("--password_file nowhere: can't be read: No such file or directory", [])
+    assert told == Refused("--password_file nowhere: can't be read: no such file or directory", [])
 
 
 @pytest.mark.parametrize("kind", ["fifo", "pipe", "socket", "device", "closed directory", "no directory"])
@@ -199,7 +199,7 @@ def test_single_file_that_can_never_be_written_to(everything: Simulator, tmp_pat
                 (tmp_path / "below").chmod(0o500)
                 through = POWERLESS
             path = tmp_path / "below" / "all.jsonl"
-            reason = "Permission denied" if kind == "closed directory" else "Not a directory"
+            reason = "permission denied" if kind == "closed directory" else "not a directory"
             cause = f"{path}: can't be written to, or has no room for its lock all.jsonl.lock: {reason}; give another --log_file_path"
         words = ["--host", "127.0.0.1", "--port", str(everything.port), "--log_file_path", str(path)]
         end = ended("run", *words, cwd=tmp_path, through=through, SQMON_PASSWORD=SECRET)

@@ -100,7 +100,7 @@ def test_agents_positions_are_told(simulator: Simulator, tmp_path: Path, exists:
         wait_until(lambda: run.status().agent)
         result = status(run.log_dir)
         agent = run.status().agent
-    problem = "" if exists else f"{positions}: can't be read: No such file or directory"
+    problem = "" if exists else f"{positions}: can't be read: no such file or directory"
     told = " ".join(result.stdout.split())
 
     assert agent == AgentStatus(positions=str(positions), problem=problem)
@@ -263,7 +263,7 @@ def test_member_of_the_group_may_ask_and_others_may_not(simulator: Simulator, sh
     assert (0, "") == (by_member.returncode, by_member.stderr)
     assert by_member.stdout.startswith("OK: 2 of 2 metrics are well")
     assert (1, "") == (by_stranger.returncode, by_stranger.stdout)
-    assert re.fullmatch(r"sqmon: .*/logs/status.json: can't be read: Permission denied; .*\n", by_stranger.stderr)
+    assert re.fullmatch(r"sqmon: .*/logs/status.json: can't be read: permission denied; .*\n", by_stranger.stderr)
 
 
 def test_room_and_retention_are_told(simulator: Simulator, tmp_path: Path) -> None:

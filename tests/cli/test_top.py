@@ -273,7 +273,7 @@ def test_bundle_shows_its_end(log_dir: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere"], "sqmon: nowhere: can't be read: No such file or directory\n"),
+        (["nowhere"], "sqmon: nowhere: can't be read: no such file or directory\n"),
         (["--log_dir", "."], "sqmon: .: no events of a service here; give the --log_dir of one, a bundle or a file of one\n"),
     ],
 )

@@ -150,7 +150,7 @@ def test_watch_tells_what_changes(delivered: LokiStandIn, tmp_path: Path) -> Non
         (("--loki_url", "loki:3100"), "'loki:3100' is not a URL as in http://localhost:3100"),
         (("--loki_url", "http://x", "--selector", "job"), "'job' is not a stream selector"),
         (("--loki_url", "http://x", "--loki_ca_file", "ca.pem"), "--loki_ca_file: is for https"),
-        (("--loki_url", "https://x", "--loki_token_file", "none"), "--loki_token_file none: can't be read: No such file or directory"),
+        (("--loki_url", "https://x", "--loki_token_file", "none"), "--loki_token_file none: can't be read: no such file or directory"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path: Path, words: tuple[str, ...], said: str) -> None:

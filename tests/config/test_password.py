@@ -69,7 +69,7 @@ def test_file_wins_over_the_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "can't be read: No such file or directory"),
+        (None, "can't be read: no such file or directory"),
         (b"\xff", "can't be read: it is not UTF-8 text"),
         (b"x" * 5000, "can't be read: it has more than 4096 bytes"),
         (b"", "is empty"),

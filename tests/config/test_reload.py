@@ -93,7 +93,7 @@ def test_removed_file_changes_nothing_until_it_is_back(simulator: Simulator, tmp
 
         (tmp_path / "metrics.json").unlink()
 
-        problem = f"{tmp_path / 'metrics.json'}: can't be read: No such file or directory"
+        problem = f"{tmp_path / 'metrics.json'}: can't be read: no such file or directory"
         assert run.wait_for("config_rejected")["problems"] == problem
         run.wait_for_polls(*TWO)
         save(tmp_path / "metrics.json", {**TWO, "show_version": 1})
@@ -208,7 +208,7 @@ def test_file_that_can_not_be_read_is_wrong_until_it_can(tmp_path: Path) -> None
     file = MetricsFile(path, None)
     file.read()
     path.rename(tmp_path / "aside")
-    for number, reason in enumerate(("No such file or directory", "it is not a regular file")):
+    for number, reason in enumerate(("no such file or directory", "it is not a regular file")):
         if number:
             os.mkfifo(path)
         with pytest.raises(ConfigError, match=f"can't be read: {reason}"):
@@ -300,10 +300,10 @@ def test_rights_that_come_back_withdraw_the_complaint(simulator: Simulator, tmp_
 
         (tmp_path / "metrics.json").chmod(0)
 
-        assert run.wait_for("config_rejected")["problems"].endswith("can't be read: Permission denied")
+        assert run.wait_for("config_rejected")["problems"].endswith("can't be read: permission denied")
         (tmp_path / "metrics.json").chmod(0o600)
         run.wait_for("config_reloaded", added="", changed="", removed="")
-        wait_until(lambda: "Permission denied" not in (tmp_path / "logs" / "status.json").read_text("utf-8"))
+        wait_until(lambda: "permission denied" not in (tmp_path / "logs" / "status.json").read_text("utf-8"))
 
 
 def test_without_inotify_the_file_is_looked_at(simulator: Simulator, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_status_that_cannot_be_written_is_a_trouble(tmp_path: Path) -> None:
     """It raises nothing, and the trouble is over when it is."""
     file = StatusFile(tmp_path / "absent")
     file.write(status(1))
-    assert file.trouble == f"{tmp_path / 'absent' / status_file.NAME}: No such file or directory"
+    assert file.trouble == f"{tmp_path / 'absent' / status_file.NAME}: no such file or directory"
 
     (tmp_path / "absent").mkdir()
     file.write(status(2))

@@ -522,7 +522,7 @@ def test_positions_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     missing, other = tmp_path / "positions.yml", tmp_path / "other"
     other.write_text("[", "utf-8")
 
-    assert (missing, None, f"{missing}: can't be read: No such file or directory") == find(tmp_path, missing)
+    assert (missing, None, f"{missing}: can't be read: no such file or directory") == find(tmp_path, missing)
     assert f"{other}: is no positions file of Alloy, Promtail or vlagent" == find(tmp_path, other).problem
 
 

@@ -153,5 +153,5 @@ def test_segment_alone_is_a_source(tmp_path: Path) -> None:
 
 def test_what_has_no_lines_is_refused_in_one_line(tmp_path: Path) -> None:
     """A path that is not there is an error that names it."""
-    with pytest.raises(SqmonError, match=r"^.*/nothing: can't be read: No such file or directory$"):
+    with pytest.raises(SqmonError, match=r"^.*/nothing: can't be read: no such file or directory$"):
         source_at(tmp_path / "nothing")

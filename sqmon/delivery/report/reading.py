@@ -7,7 +7,7 @@ from typing import Callable, Optional
 
 from sqmon.clock import stamp_ns
 from sqmon.delivery.report.gathering import Gathering
-from sqmon.errors import SqmonError
+from sqmon.errors import SqmonError, reason_of
 from sqmon.lifetimes.directory import Directory
 from sqmon.lifetimes.lifetimes import METRICS, Lifetimes
 from sqmon.storage.directory_lock import is_locked
@@ -44,7 +44,7 @@ def gathered(
                 found.saw(poll, lifetimes.take(poll))
             progress(found)
     except OSError as error:
-        raise SqmonError(f"{error.filename or source.name}: {error.strerror or error}; the files must be readable") from None
+        raise SqmonError(f"{error.filename or source.name}: {reason_of(error)}; the files must be readable") from None
     if found.first_ns is None:
         raise SqmonError(f"{source.name}: nothing was written in that time")
     end_ns = until_ns if until_ns is not None else now_ns if running else found.last_ns
